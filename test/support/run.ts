@@ -1,0 +1,58 @@
+// node dist/test/support/run.js <suite> [word | !word] … [--flag-of-node=value] …
+import { spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { requirePrograms } from './programs.js'
+import { compiled, parseArguments, selectTests, testSources } from './suites.js'
+
+function fail(message: string): never {
+	console.error(message)
+	process.exit(1)
+}
+
+const root = fileURLToPath(new URL('../../../', import.meta.url))
+const request = parseArguments(process.argv.slice(2))
+const { suite, words, flags, nodeMajor } = request
+
+// npx falls back to the machine's own Node when the package's install script did not run.
+if (nodeMajor !== undefined && !process.version.startsWith(`v${nodeMajor}.`)) {
+	fail(`This is Node ${process.version}, and ${nodeMajor} was asked for.`)
+}
+
+// The sources decide what there is: a compiled test whose source is gone does not run.
+const sources = selectTests(testSources(root), request)
+if (sources.length === 0) {
+	fail(`The suite "${suite}" has no test file${words.length > 0 ? ` that matches ${words.join(' ')}` : ''}.`)
+}
+const unbuilt = sources.filter((source) => !existsSync(join(root, compiled(source))))
+if (unbuilt.length > 0) fail(`Not compiled, so run "npm run build" first: ${unbuilt.join(', ')}`)
+
+requirePrograms()
+
+// The other suites start several processes in each test, and measure time.
+const shared = suite === 'test'
+const concurrency = shared ? Math.max(2, Math.min(4, availableParallelism())) : 1
+const timeoutMs = shared ? 180_000 : 900_000
+const args = [
+	'--test',
+	'--enable-source-maps',
+	'--test-reporter=spec',
+	`--test-concurrency=${concurrency}`,
+	`--test-timeout=${timeoutMs}`,
+	...flags,
+	...sources.map(compiled),
+]
+console.log(
+	`${suite}: ${sources.length} file${sources.length === 1 ? '' : 's'}, ${concurrency} at a time, Node ${process.version}`,
+)
+const { NODE_TEST_CONTEXT: _, ...env } = process.env // set when a test starts this file
+const runner = spawn(process.execPath, args, {
+	cwd: root,
+	env: { ...env, NODE_ENV: 'test' },
+	stdio: ['ignore', 'inherit', 'inherit'],
+})
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => runner.kill(signal))
+runner.once('error', (error) => fail(error.message))
+runner.once('exit', (code) => process.exit(code ?? 1))

@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { compiled, parseArguments, selectTests } from './suites.js'
+
+const sources = [
+	'test/broker.test.ts',
+	'test/cluster/refresh.test.ts',
+	'test/dev/browser.test.ts',
+	'test/faults/redis.test.ts',
+	'test/koa/session.test.ts',
+	'test/security/redis.test.ts',
+	'test/support/redis.test.ts',
+]
+const select = (suite: string, ...words: string[]) => selectTests(sources, { suite, words })
+
+describe('the selection of tests', () => {
+	it('leaves the suites with a folder of their own out of "test"', () => {
+		assert.deepEqual(select('test'), [
+			'test/broker.test.ts',
+			'test/dev/browser.test.ts',
+			'test/koa/session.test.ts',
+			'test/support/redis.test.ts',
+		])
+	})
+
+	it('takes the folder of any other suite', () => {
+		assert.deepEqual(select('cluster'), ['test/cluster/refresh.test.ts'])
+		assert.deepEqual(select('koa'), ['test/koa/session.test.ts'])
+		assert.deepEqual(select('absent'), [])
+	})
+
+	it('filters by words, and by words that must not appear', () => {
+		assert.deepEqual(select('test', 'redis'), ['test/support/redis.test.ts'])
+		assert.deepEqual(select('test', 'broker', 'session'), ['test/broker.test.ts', 'test/koa/session.test.ts'])
+		assert.deepEqual(select('test', '!dev', '!support', '!koa'), ['test/broker.test.ts'])
+		assert.deepEqual(select('test', 'nothing'), [])
+	})
+
+	it('understands the path of a source and of a compiled file', () => {
+		const expected = ['test/support/redis.test.ts']
+		assert.deepEqual(select('test', './test/support/redis.test.ts'), expected)
+		assert.deepEqual(select('test', 'dist/test/support/redis.test.js'), expected)
+		assert.equal(compiled('test/support/redis.test.ts'), 'dist/test/support/redis.test.js')
+	})
+})
+
+describe('the arguments', () => {
+	it('separate words from the flags of node and from the version that is asked for', () => {
+		assert.deepEqual(parseArguments(['test', 'redis', '--test-only', '--node=22', '!dev']), {
+			suite: 'test',
+			words: ['redis', '!dev'],
+			flags: ['--test-only'],
+			nodeMajor: '22',
+		})
+	})
+
+	it('need a suite', () => {
+		assert.throws(() => parseArguments([]), /usage/)
+		assert.throws(() => parseArguments(['../x']), /usage/)
+	})
+})
