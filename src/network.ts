@@ -1,0 +1,99 @@
+import { rootCertificates } from 'node:tls'
+import { Agent, type Dispatcher, ProxyAgent, request } from 'undici'
+import { BrokerError } from './errors.js'
+
+/** How this process reaches the provider and Microsoft Graph; every value can cross a thread. */
+export interface NetworkSettings {
+	/** Milliseconds a whole exchange may take, from connecting to the last byte of the body. */
+	readonly timeout: number
+	/** PEM of certificates trusted beside the ones Node ships with. */
+	readonly ca?: string
+	/** URL of a proxy for all calls. */
+	readonly proxy?: string
+}
+
+export interface HttpAnswer {
+	readonly status: number
+	/** Names in lower case; repeated headers joined with a comma. */
+	readonly headers: Readonly<Record<string, string>>
+	readonly body: Buffer
+}
+
+export interface HttpRequest {
+	readonly method?: 'GET' | 'POST'
+	readonly headers?: Readonly<Record<string, string>>
+	readonly body?: string
+	/** Bytes of body read before the answer is refused. Default 1 MiB. */
+	readonly maxBytes?: number
+}
+
+export interface Http {
+	/** @throws ERR_IDP_UNAVAILABLE when no whole answer came in time, ERR_IDP_PROTOCOL when it was too large. */
+	(url: string, options?: HttpRequest): Promise<HttpAnswer>
+	close(): Promise<void>
+}
+
+const defaultMaxBytes = 1024 * 1024
+
+/**
+ * One HTTP client with a deadline and a size cap on every answer. msal-node's own has neither (Node's fetch
+ * waits 300 s), takes no CA and no proxy. Redirects are not followed: no endpoint that gets a secret or a
+ * token may hand it on to another host.
+ */
+export function createHttp({ timeout, ca, proxy }: NetworkSettings): Http {
+	const tls = ca === undefined ? {} : { ca: [...rootCertificates, ca] }
+	const limits = { connectTimeout: timeout, headersTimeout: timeout, bodyTimeout: timeout }
+	const dispatcher: Dispatcher = proxy
+		? new ProxyAgent({ uri: proxy, requestTls: tls, proxyTls: tls, ...limits })
+		: new Agent({ connect: tls, ...limits })
+
+	const exchange = async (
+		url: string,
+		{ method = 'GET', headers = {}, body, maxBytes = defaultMaxBytes }: HttpRequest = {},
+	): Promise<HttpAnswer> => {
+		try {
+			const answer = await request(url, {
+				dispatcher,
+				method,
+				headers: { ...headers },
+				...(body !== undefined && { body }),
+				signal: AbortSignal.timeout(timeout),
+			})
+			const chunks: Buffer[] = []
+			let size = 0
+			for await (const chunk of answer.body as AsyncIterable<Buffer>) {
+				size += chunk.length
+				if (size > maxBytes)
+					throw new BrokerError('ERR_IDP_PROTOCOL', `The answer is over ${maxBytes} bytes long.`)
+				chunks.push(chunk)
+			}
+			return { status: answer.statusCode, headers: flatten(answer.headers), body: Buffer.concat(chunks) }
+		} catch (cause) {
+			if (cause instanceof BrokerError) throw cause
+			throw new BrokerError('ERR_IDP_UNAVAILABLE', `No answer from ${new URL(url).host}: ${reason(cause)}.`, {
+				cause,
+			})
+		}
+	}
+	return Object.assign(exchange, { close: () => dispatcher.close() })
+}
+
+function flatten(headers: Record<string, string | string[] | undefined>): Record<string, string> {
+	const flat: Record<string, string> = {}
+	for (const [name, value] of Object.entries(headers)) if (value !== undefined) flat[name] = String(value)
+	return flat
+}
+
+/** The system's short word for what went wrong. A whole message may quote the request. */
+function reason(cause: unknown): string {
+	if (!(cause instanceof Error)) return 'unknown error'
+	return 'code' in cause && typeof cause.code === 'string' ? cause.code : cause.name
+}
+
+/** Seconds of a Retry-After header (RFC 9110, 10.2.3), capped at an hour; `undefined` when there is none. */
+export function retryAfterSeconds(headers: Readonly<Record<string, string>>): number | undefined {
+	const value = headers['retry-after']
+	if (value === undefined) return undefined
+	const seconds = /^\d+$/.test(value) ? Number(value) : (Date.parse(value) - Date.now()) / 1000
+	return Number.isFinite(seconds) ? Math.min(Math.max(seconds, 1), 3600) : undefined
+}

@@ -1,0 +1,144 @@
+import { createSecretKey, type KeyObject } from 'node:crypto'
+import { Cluster, type ClusterNode, Redis, type RedisOptions } from 'ioredis'
+import { BrokerError } from './errors.js'
+
+export type RedisClient = Redis | Cluster
+
+/**
+ * Where Redis is, in a form that can cross a thread: no functions, and every secret replaced by a `KeyObject`,
+ * which arrives as an opaque handle and never shows in a dump of the message.
+ */
+export type RedisConnection =
+	| { readonly kind: 'server'; readonly options: Copyable }
+	| { readonly kind: 'cluster'; readonly nodes: readonly ClusterNode[]; readonly options: Copyable }
+
+type Copyable = { readonly [name: string]: unknown }
+
+/** Deadline of one command, in milliseconds. */
+export const defaultCommandTimeout = 500
+
+/** Names whose values are secrets, wherever they stand in the options. */
+const secretNames = new Set(['password', 'sentinelPassword', 'key', 'pfx', 'passphrase'])
+
+/** Options that are replaced by this library's own, so an instance's defaults need no copying. */
+const replacedNames = new Set([
+	'retryStrategy',
+	'sentinelRetryStrategy',
+	'sentinelReconnectStrategy',
+	'clusterRetryStrategy',
+	'reconnectOnError',
+	'Connector',
+	'lazyConnect',
+	'enableOfflineQueue',
+	'maxRetriesPerRequest',
+	'commandTimeout',
+	'connectTimeout',
+])
+
+/**
+ * Takes the options apart for the way to a thread.
+ * @throws ERR_CONFIG naming an option that can't be copied.
+ */
+export function copyRedisOptions(options: object, path = 'store'): Copyable {
+	const copy: Record<string, unknown> = {}
+	for (const [name, value] of Object.entries(options)) {
+		if (replacedNames.has(name) || value === undefined || value === null) continue
+		const here = `${path}.${name}`
+		if (typeof value === 'function' || typeof value === 'symbol') throw notCopyable(here)
+		if (secretNames.has(name) && (typeof value === 'string' || value instanceof Uint8Array)) {
+			if (value.length > 0) copy[name] = createSecretKey(Buffer.from(value as string))
+		} else if (Array.isArray(value) || value instanceof Uint8Array) {
+			copy[name] = value
+		} else if (typeof value === 'object') {
+			const prototype = Object.getPrototypeOf(value)
+			if (prototype !== Object.prototype && prototype !== null) throw notCopyable(here)
+			copy[name] = copyRedisOptions(value, here)
+		} else copy[name] = value
+	}
+	return copy
+}
+
+function notCopyable(path: string): BrokerError {
+	return new BrokerError(
+		'ERR_CONFIG',
+		`${path} can't be copied to the worker threads, which open connections of their own. ` +
+			'Leave it out, or pass redisTokenStore a URL or plain options.',
+	)
+}
+
+/** Puts the secrets back. Only where a connection is opened. */
+function restore(options: Copyable): Record<string, unknown> {
+	const restored: Record<string, unknown> = {}
+	for (const [name, value] of Object.entries(options)) {
+		if (isKeyObject(value)) restored[name] = value.export().toString()
+		else if (value && Object.getPrototypeOf(value) === Object.prototype)
+			restored[name] = restore(value as Copyable)
+		else restored[name] = value
+	}
+	return restored
+}
+
+function isKeyObject(value: unknown): value is KeyObject {
+	return typeof value === 'object' && value !== null && 'symmetricKeySize' in value
+}
+
+/**
+ * Opens a connection on which a command fails within its deadline, whatever the server does, and is never
+ * sent late: nothing waits in an offline queue to overwrite newer work after an outage.
+ */
+export function openRedis(connection: RedisConnection, commandTimeout = defaultCommandTimeout): RedisClient {
+	const retry = (times: number) => Math.min(50 * times, 1000)
+	const options = {
+		...restore(connection.options),
+		commandTimeout,
+		connectTimeout: 2 * commandTimeout,
+		maxRetriesPerRequest: 1,
+		enableOfflineQueue: false,
+		retryStrategy: retry,
+	}
+	const client =
+		connection.kind === 'server'
+			? new Redis(options as Omit<RedisOptions, 'replyMapping'>)
+			: new Cluster([...connection.nodes], {
+					enableOfflineQueue: false,
+					clusterRetryStrategy: retry,
+					redisOptions: options as Omit<RedisOptions, 'replyMapping'>,
+				})
+	// Without a listener ioredis prints every failed attempt. Each failed command is answered to its caller.
+	client.on('error', () => {})
+	return client
+}
+
+/**
+ * Runs commands on a client that is ready, waiting no longer than the deadline for it.
+ * @throws ERR_STORE_UNAVAILABLE
+ */
+export async function onRedis<T>(client: RedisClient, work: (client: RedisClient) => Promise<T>): Promise<T> {
+	try {
+		if (client.status !== 'ready') await becomesReady(client)
+		return await work(client)
+	} catch (cause) {
+		throw new BrokerError('ERR_STORE_UNAVAILABLE', 'Redis does not answer.', { cause, retryAfter: 1 })
+	}
+}
+
+const waiting = new WeakMap<RedisClient, Promise<void>>()
+
+/** One wait for all callers, so that an outage adds one listener and one timer, not one per request. */
+function becomesReady(client: RedisClient): Promise<void> {
+	const known = waiting.get(client)
+	if (known) return known
+	const wait = new Promise<void>((resolve, reject) => {
+		const ready = () => finish(resolve)
+		const timer = setTimeout(() => finish(() => reject(new Error('not connected'))), defaultCommandTimeout)
+		const finish = (settle: () => void) => {
+			clearTimeout(timer)
+			client.off('ready', ready)
+			waiting.delete(client)
+			settle()
+		}
+		client.once('ready', ready)
+	})
+	waiting.set(client, wait)
+	return wait
+}

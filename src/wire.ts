@@ -1,0 +1,158 @@
+import type { KeyObject } from 'node:crypto'
+import type { WireError } from './errors.js'
+import type { NetworkSettings } from './network.js'
+import type { RedisConnection } from './redis-client.js'
+
+/** What both threads agree on: types only. Every value here survives a structured clone. */
+
+/** The client credential, once per worker, secrets as `KeyObject`s. */
+export type WireCredential =
+	| { readonly kind: 'secret'; readonly secret: KeyObject }
+	| {
+			readonly kind: 'certificate'
+			readonly privateKey: KeyObject
+			readonly thumbprintSha256: string
+			readonly x5c?: string
+	  }
+	/** The application's own function makes assertions on the main thread; they come with the task. */
+	| { readonly kind: 'assertion' }
+
+/** `workerData`: what a worker learns once, when it starts. */
+export interface WorkerSettings {
+	readonly clientId: string
+	readonly authority: string
+	readonly knownAuthorities: readonly string[]
+	readonly authorityMetadata?: string
+	readonly allowedTenants: readonly string[] | 'any'
+	readonly clientCapabilities: readonly string[]
+	readonly credential: WireCredential
+	readonly secrets: readonly KeyObject[]
+	/** `undefined`: the store is in memory on the main thread and blobs travel in the tasks. */
+	readonly redis?: RedisConnection
+	readonly namespace: string
+	readonly network: Omit<NetworkSettings, 'proxy'> & { readonly proxy?: KeyObject }
+	/** Milliseconds a token must still live to be handed out. */
+	readonly expiryMargin: number
+}
+
+/** The endpoints of the authority in use, from its OpenID configuration, checked by a worker. */
+export interface ProviderMetadata {
+	readonly issuer: string
+	readonly authorizationEndpoint: string
+	readonly tokenEndpoint: string
+	readonly jwksUri: string
+	readonly endSessionEndpoint?: string
+	/** RFC 9207: whether the answer to an authorization request always carries `iss`. */
+	readonly issParameterSupported: boolean
+}
+
+/** Who signed in. Identity is `tenantId` + `objectId`; `username`, `name` and `mail` are for display only. */
+export interface SignedInAccount {
+	/** MSAL's key for the account: `<home object id>.<home tenant id>`. A guest's differs from oid and tid. */
+	readonly homeAccountId: string
+	/** The `tid` claim: the tenant that issued the tokens. */
+	readonly tenantId: string
+	/** The `oid` claim: the user's immutable id in that tenant. */
+	readonly objectId: string
+	/** The `preferred_username` claim. Mutable: never a key, never an authorization decision. */
+	readonly username: string
+	readonly name?: string
+	/** The `login_hint` claim: opaque, lets the provider's sign-out skip its account picker. */
+	readonly loginHint?: string
+}
+
+/** A blob as the store holds it. */
+export interface StoredBlob {
+	readonly version: number
+	readonly sealed: string
+}
+
+/** A token on its way to the main thread. Times are milliseconds since the epoch. */
+export interface WireToken {
+	readonly accessToken: string
+	readonly expiresOn: number
+	/** When the provider suggests a refresh; `undefined` when it said nothing. */
+	readonly refreshOn?: number
+	readonly scopes: readonly string[]
+	readonly tokenType: string
+}
+
+/** Fields of a task that touches the provider. */
+interface ProviderCall {
+	readonly correlationId: string
+	/** Made by the application's `clientAssertion` function, where there is one. */
+	readonly clientAssertion?: string
+}
+
+export interface RedeemParams extends ProviderCall {
+	readonly code: string
+	readonly codeVerifier: string
+	readonly nonce: string
+	readonly redirectUri: string
+	readonly scopes: readonly string[]
+	readonly claims?: string
+	/** The new session's partition; never used before. */
+	readonly partition: string
+	/** The partition of the session that the sign-in started from: extended for the same user, else ended. */
+	readonly previous?: { readonly partition: string; readonly stored?: StoredBlob }
+	/** Milliseconds the partition lives. */
+	readonly lifetime: number
+	/** The one-time mark of the transaction; absent with the memory store, whose owner has claimed it already. */
+	readonly claim?: ClaimParams
+}
+
+export interface ClaimParams {
+	readonly transaction: string
+	/** Sealed: where a second post of the same form is sent. */
+	readonly value: string
+	readonly lifetime: number
+}
+
+export type RedeemResult =
+	| {
+			readonly claimed: true
+			readonly account: SignedInAccount
+			readonly token: WireToken
+			/** For the memory store, whose owner writes it. */
+			readonly sealed?: string
+	  }
+	| { readonly claimed: false; readonly value: string }
+
+export interface AcquireParams extends ProviderCall {
+	readonly partition: string
+	readonly homeAccountId: string
+	readonly scopes: readonly string[]
+	readonly claims?: string
+	readonly forceRefresh: boolean
+	/** The blob, from the memory store. */
+	readonly stored?: StoredBlob
+}
+
+export interface AcquireResult {
+	readonly outcome: 'cached' | 'refreshed'
+	readonly token: WireToken
+	/** For the memory store, whose owner writes it. */
+	readonly sealed?: string
+}
+
+/** Every task a worker does: its parameters and its result. */
+export interface WireTasks {
+	/** Proves that a worker loads and, with Redis, that it can reach it. */
+	ping: { params: Record<string, never>; result: { readonly store: boolean } }
+	metadata: { params: Record<string, never>; result: ProviderMetadata }
+	redeem: { params: RedeemParams; result: RedeemResult }
+	acquire: { params: AcquireParams; result: AcquireResult }
+	/** Deletes partitions; says where the provider's session ends, if that is known without asking. */
+	signOut: {
+		params: { readonly partitions: readonly string[] }
+		result: { readonly endSessionEndpoint?: string }
+	}
+	/** Reads the mark of a transaction that was used: absent when it was not, empty when its sign-in failed. */
+	findClaim: { params: { readonly transaction: string }; result: { readonly value?: string } }
+}
+
+export type TaskName = keyof WireTasks
+
+export type TaskAnswer<T> =
+	| { readonly ok: true; readonly value: T }
+	| { readonly ok: false; readonly error: WireError }

@@ -1,0 +1,103 @@
+import { createRemoteJWKSet, customFetch, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose'
+import { BrokerError } from '../src/errors.js'
+import type { Http } from '../src/network.js'
+import type { ProviderMetadata, WorkerSettings } from '../src/wire.js'
+
+export interface Authority {
+	readonly metadata: ProviderMetadata
+	/** The document itself, for MSAL. */
+	readonly metadataJson: string
+	readonly keys: JWTVerifyGetKey & { jwks(): JSONWebKeySet | undefined }
+}
+
+/**
+ * The provider's OpenID configuration, fetched when first needed and kept: a provider that is down does not
+ * stop the start, and no later operation asks again.
+ * @throws ERR_IDP_UNAVAILABLE, ERR_IDP_PROTOCOL
+ */
+export function createAuthority(settings: WorkerSettings, http: Http): () => Promise<Authority> {
+	let known: Promise<Authority> | undefined
+	return () => {
+		known ??= load(settings, http).catch((error) => {
+			known = undefined
+			throw error
+		})
+		return known
+	}
+}
+
+async function load(settings: WorkerSettings, http: Http): Promise<Authority> {
+	const metadataJson = settings.authorityMetadata ?? (await fetchConfiguration(settings.authority, http))
+	const metadata = readConfiguration(metadataJson, settings.authority, settings.knownAuthorities)
+	const keys = createRemoteJWKSet(new URL(metadata.jwksUri), {
+		[customFetch]: async (url: string) => {
+			const answer = await http(url)
+			if (answer.status >= 500 || answer.status === 429) throw unavailable(url, answer.status)
+			return new Response(new Uint8Array(answer.body), { status: answer.status })
+		},
+		timeoutDuration: settings.network.timeout,
+		// At most one fetch per 30 seconds for key ids that nobody knows.
+		cooldownDuration: 30_000,
+	})
+	return { metadata, metadataJson, keys }
+}
+
+async function fetchConfiguration(authority: string, http: Http): Promise<string> {
+	const url = `${authority}/v2.0/.well-known/openid-configuration`
+	const answer = await http(url)
+	if (answer.status === 429 || answer.status >= 500) throw unavailable(url, answer.status)
+	if (answer.status !== 200)
+		throw new BrokerError('ERR_IDP_PROTOCOL', `${url} answered ${answer.status}. Check auth.authority.`)
+	return answer.body.toString()
+}
+
+/** OpenID Connect Discovery 1.0, 4.3: what is fetched must be about the authority that was asked. */
+export function readConfiguration(
+	json: string,
+	authority: string,
+	knownAuthorities: readonly string[] = [],
+): ProviderMetadata {
+	let document: Record<string, unknown>
+	try {
+		document = JSON.parse(json) as Record<string, unknown>
+		if (typeof document !== 'object' || document === null) throw new TypeError()
+	} catch {
+		throw new BrokerError('ERR_IDP_PROTOCOL', `The OpenID configuration of ${authority} is not JSON.`)
+	}
+	const { host } = new URL(authority)
+	const url = (name: string): URL | undefined => {
+		const value = document[name]
+		return typeof value === 'string' && URL.canParse(value) ? new URL(value) : undefined
+	}
+	const required = (name: string, accepts: (url: URL) => boolean): string => {
+		const value = url(name)
+		if (!value || !accepts(value))
+			throw new BrokerError(
+				'ERR_IDP_PROTOCOL',
+				`The OpenID configuration of ${authority} has no acceptable ${name}.`,
+			)
+		return document[name] as string
+	}
+	// Secrets, codes and tokens go to these two, and the keys decide whom we believe: only the authority itself.
+	const own = (value: URL) => value.protocol === 'https:' && value.host === host
+	// A person's browser goes to these two. Plain http only on this very machine, for a provider under development.
+	const page = (value: URL) => value.protocol === 'https:' || isLoopback(value.hostname)
+	const endSession = url('end_session_endpoint')
+	return {
+		// External ID names its issuer by tenant id: another host, which knownAuthorities then lists.
+		issuer: required('issuer', (value) => own(value) || knownAuthorities.includes(value.host)),
+		tokenEndpoint: required('token_endpoint', own),
+		jwksUri: required('jwks_uri', own),
+		authorizationEndpoint: required('authorization_endpoint', page),
+		...(endSession && page(endSession) && { endSessionEndpoint: endSession.href }),
+		issParameterSupported: document.authorization_response_iss_parameter_supported === true,
+	}
+}
+
+function isLoopback(hostname: string): boolean {
+	return hostname === 'localhost' || hostname === '127.0.0.1' || hostname === '[::1]'
+}
+
+function unavailable(url: string, status: number): BrokerError {
+	return new BrokerError('ERR_IDP_UNAVAILABLE', `${new URL(url).host} answered ${status}.`)
+}

@@ -1,0 +1,54 @@
+import { BrokerError } from '../src/errors.js'
+import type { StoredBlob } from '../src/wire.js'
+import { sealer } from './context.js'
+import type { PartitionStore } from './partition-store.js'
+import { mergeTokenCaches, parseTokenCache, type TokenCacheJson } from './token-cache.js'
+
+const purpose = 'tokens'
+
+/** How often a commit is tried when others keep being faster. */
+const commitAttempts = 5
+
+export function sealCache(partition: string, cache: TokenCacheJson): string {
+	return sealer.seal(purpose, partition, JSON.stringify(cache))
+}
+
+/**
+ * Opens a partition's blob. One that fails under a key that we hold is removed; one under an unknown key or of
+ * a newer format is another process's and stays.
+ * @throws ERR_SIGNED_OUT
+ */
+export async function openCache(
+	store: PartitionStore,
+	partition: string,
+	stored: StoredBlob | undefined,
+): Promise<TokenCacheJson> {
+	if (!stored) throw new BrokerError('ERR_SIGNED_OUT', 'The session has no tokens any more. Sign in again.')
+	const opened = sealer.open(purpose, partition, stored.sealed)
+	if (opened.ok) return parseTokenCache(opened.plaintext)
+	if (opened.reason === 'damaged') await store.remove(partition)
+	process.emitWarning(`a token blob cannot be opened: ${opened.reason}`, 'KoaMsalWarning')
+	throw new BrokerError('ERR_SIGNED_OUT', 'The stored tokens cannot be read. Sign in again.')
+}
+
+/**
+ * Writes a changed cache over the version that it was made from. Where another writer was faster, both are
+ * kept: the newer blob is read and merged, and the write is tried again.
+ * @throws ERR_SIGNED_OUT when the partition was deleted meanwhile
+ */
+export async function commitCache(
+	store: PartitionStore,
+	partition: string,
+	version: number,
+	cache: TokenCacheJson,
+): Promise<void> {
+	let [expected, next] = [version, cache]
+	for (let attempt = 0; attempt < commitAttempts; attempt++) {
+		const answer = await store.commit(partition, expected, sealCache(partition, next))
+		if (answer === 'written') return
+		if (answer === 'gone') throw new BrokerError('ERR_SIGNED_OUT', 'The session was signed out meanwhile.')
+		next = mergeTokenCaches(await openCache(store, partition, answer), next)
+		expected = answer.version
+	}
+	throw new BrokerError('ERR_STORE_UNAVAILABLE', 'The tokens could not be stored: too many writers at once.')
+}

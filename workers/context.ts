@@ -1,0 +1,23 @@
+import { workerData } from 'node:worker_threads'
+import { createHttp } from '../src/network.js'
+import { createSealer } from '../src/sealing.js'
+import type { WorkerSettings } from '../src/wire.js'
+import { createRedisStore } from './redis-store.js'
+
+/**
+ * What a worker sets up once, from settings alone. No user's state stays here: any worker serves any user.
+ * `piscina` wraps `workerData` in its own tuple and puts the application's part second.
+ */
+export const settings = piscinaData<WorkerSettings>(workerData)
+export const sealer = createSealer(settings.secrets, settings.clientId)
+export const http = createHttp({
+	timeout: settings.network.timeout,
+	...(settings.network.ca !== undefined && { ca: settings.network.ca }),
+	...(settings.network.proxy && { proxy: settings.network.proxy.export().toString() }),
+})
+/** `undefined` when the store is in memory on the main thread. */
+export const redisStore = settings.redis && createRedisStore(settings.redis, settings.namespace)
+
+function piscinaData<T>(data: unknown): T {
+	return (Array.isArray(data) ? data[1] : data) as T
+}

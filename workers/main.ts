@@ -1,0 +1,52 @@
+import { BrokerError } from '../src/errors.js'
+import type { TaskAnswer, TaskName, WireTasks } from '../src/wire.js'
+import { acquire } from './acquire.js'
+import { redisStore } from './context.js'
+import { authority } from './provider.js'
+import { redeem } from './redeem.js'
+
+type Tasks = { [T in TaskName]: (params: WireTasks[T]['params']) => Promise<WireTasks[T]['result']> }
+
+const tasks: Tasks = {
+	acquire,
+	redeem,
+	metadata: async () => (await authority()).metadata,
+	signOut: async ({ partitions }) => {
+		for (const partition of partitions) await redisStore?.remove(partition)
+		// Signing out never waits for a provider that is down, nor fails with it.
+		const endSessionEndpoint = await authority().then(
+			(known) => known.metadata.endSessionEndpoint,
+			() => undefined,
+		)
+		return endSessionEndpoint === undefined ? {} : { endSessionEndpoint }
+	},
+	findClaim: async ({ transaction }) => {
+		const value = await redisStore?.findClaim(transaction)
+		return value === undefined ? {} : { value }
+	},
+	ping: async () => ({
+		store: redisStore
+			? await redisStore.ping().then(
+					() => true,
+					() => false,
+				)
+			: true,
+	}),
+}
+
+/** The one entry of the pool. Errors lose their class and fields on the way across, so they travel as values. */
+export default async function run<T extends TaskName>(message: {
+	readonly task: T
+	readonly params: WireTasks[T]['params']
+}): Promise<TaskAnswer<WireTasks[T]['result']>> {
+	try {
+		return { ok: true, value: await tasks[message.task](message.params) }
+	} catch (error) {
+		if (error instanceof BrokerError) return { ok: false, error: error.toWire() }
+		const kind = error instanceof Error ? error.name : typeof error
+		return {
+			ok: false,
+			error: new BrokerError('ERR_WORKER_FAILED', `The task ${message.task} failed: ${kind}.`).toWire(),
+		}
+	}
+}

@@ -1,0 +1,91 @@
+import { BrokerError } from '../src/errors.js'
+import type { RedeemParams, RedeemResult, SignedInAccount, StoredBlob } from '../src/wire.js'
+import { openCache, sealCache } from './blobs.js'
+import { redisStore, settings } from './context.js'
+import { createMsalClient, readTokenCache, translateMsalError } from './msal-client.js'
+import { CarriedStore } from './partition-store.js'
+import { authority, clientAssertion, providerCall, toWireToken } from './provider.js'
+import { holdsOnly, mergeTokenCaches, type TokenCacheJson } from './token-cache.js'
+import { type IdTokenClaims, verifyIdToken } from './verify-id-token.js'
+
+/** Redeems an authorization code, once: claims the transaction, verifies who it is, stores the new partition. */
+export async function redeem(params: RedeemParams): Promise<RedeemResult> {
+	if (redisStore && params.claim) {
+		const earlier = await redisStore.claim(params.claim)
+		if (earlier !== undefined) return { claimed: false, value: earlier }
+	}
+	try {
+		return await redeemClaimed(params)
+	} catch (error) {
+		// A second post of the same form must not look like a success.
+		if (redisStore && params.claim) await redisStore.failClaim(params.claim.transaction).catch(() => {})
+		throw error
+	}
+}
+
+async function redeemClaimed(params: RedeemParams): Promise<RedeemResult> {
+	const known = await authority()
+	const network = providerCall()
+	const client = createMsalClient(settings, known, network, clientAssertion(known, params.clientAssertion))
+	const result = await client
+		.acquireTokenByCode({
+			code: params.code,
+			codeVerifier: params.codeVerifier,
+			nonce: params.nonce,
+			redirectUri: params.redirectUri,
+			scopes: [...params.scopes],
+			correlationId: params.correlationId,
+			...(params.claims !== undefined && { claims: params.claims }),
+		})
+		.catch((error: unknown) => {
+			throw translateMsalError(error, network, 'redeem', params.scopes)
+		})
+	const claims = await verifyIdToken(result.idToken, params.nonce, settings, known)
+	const homeAccountId = result.account?.homeAccountId
+	let cache = readTokenCache(client)
+	if (!homeAccountId || !holdsOnly(cache, homeAccountId))
+		throw new BrokerError('ERR_LOGIN_REJECTED', 'The provider’s answer does not say whose it is.')
+
+	const previous = params.previous && (await readPrevious(params.previous, homeAccountId))
+	if (previous) cache = mergeTokenCaches(previous, cache)
+	const sealed = sealCache(params.partition, cache)
+	await redisStore?.create(params.partition, sealed, params.lifetime)
+	if (params.previous) await redisStore?.remove(params.previous.partition)
+	return {
+		claimed: true,
+		account: toAccount(homeAccountId, claims),
+		token: toWireToken(result),
+		...(!redisStore && { sealed }),
+	}
+}
+
+/** The cache of the session that the sign-in started from, if it is there and is the same account's. */
+async function readPrevious(
+	previous: { readonly partition: string; readonly stored?: StoredBlob },
+	homeAccountId: string,
+): Promise<TokenCacheJson | undefined> {
+	const { partition, stored } = previous
+	const store = redisStore ?? new CarriedStore(new Map(stored ? [[partition, stored]] : []))
+	try {
+		const cache = await openCache(store, partition, await store.read(partition))
+		return holdsOnly(cache, homeAccountId) ? cache : undefined
+	} catch (error) {
+		if (error instanceof BrokerError && error.code === 'ERR_SIGNED_OUT') return undefined
+		throw error
+	}
+}
+
+function toAccount(homeAccountId: string, claims: IdTokenClaims): SignedInAccount {
+	const text = (value: unknown) =>
+		typeof value === 'string' && value !== '' ? value.slice(0, 256) : undefined
+	const name = text(claims.name)
+	const loginHint = text(claims.login_hint)
+	return {
+		homeAccountId,
+		tenantId: claims.tid,
+		objectId: claims.oid,
+		username: text(claims.preferred_username) ?? '',
+		...(name !== undefined && { name }),
+		...(loginHint !== undefined && { loginHint }),
+	}
+}

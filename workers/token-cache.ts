@@ -1,0 +1,110 @@
+import { BrokerError } from '../src/errors.js'
+import type { WireToken } from '../src/wire.js'
+
+/**
+ * MSAL's unified cache schema (the JSON that `TokenCache.serialize()` writes), as far as this library reads
+ * it itself. Sections and entries that it does not know are carried along untouched.
+ */
+export interface TokenCacheJson {
+	Account?: Record<string, CacheEntry>
+	IdToken?: Record<string, CacheEntry>
+	AccessToken?: Record<string, CacheEntry>
+	RefreshToken?: Record<string, CacheEntry>
+	AppMetadata?: Record<string, CacheEntry>
+	[section: string]: Record<string, CacheEntry> | undefined
+}
+
+interface CacheEntry {
+	readonly home_account_id?: string
+	readonly credential_type?: string
+	readonly client_id?: string
+	readonly secret?: string
+	readonly target?: string
+	readonly token_type?: string
+	readonly expires_on?: string
+	readonly refresh_on?: string
+	readonly requestedClaimsHash?: string
+}
+
+/** Scopes of OpenID Connect itself: every request carries them and they choose no resource. */
+const oidcScopes = new Set(['openid', 'profile', 'email', 'offline_access'])
+
+/**
+ * @throws ERR_SIGNED_OUT when the text is no token cache: MSAL would throw a raw `SyntaxError` or `TypeError`,
+ * or read entries off a prototype.
+ */
+export function parseTokenCache(text: string): TokenCacheJson {
+	let value: unknown
+	try {
+		value = JSON.parse(text)
+	} catch {
+		throw notACache()
+	}
+	if (!isPlainObject(value)) throw notACache()
+	for (const section of Object.values(value)) {
+		if (!isPlainObject(section) || !Object.values(section).every(isPlainObject)) throw notACache()
+	}
+	return value as TokenCacheJson
+}
+
+function isPlainObject(value: unknown): value is Record<string, unknown> {
+	return (
+		typeof value === 'object' && value !== null && !Array.isArray(value) && !Object.hasOwn(value, '__proto__')
+	)
+}
+
+function notACache(): BrokerError {
+	return new BrokerError('ERR_SIGNED_OUT', 'The stored tokens cannot be read. Sign in again.')
+}
+
+/**
+ * Looks a valid access token up without building an MSAL client, which costs more than four times as much.
+ * @param margin milliseconds the token must still live
+ */
+export function findAccessToken(
+	cache: TokenCacheJson,
+	wanted: {
+		readonly clientId: string
+		readonly homeAccountId: string
+		readonly scopes: readonly string[]
+		readonly margin: number
+	},
+	now: number,
+): WireToken | undefined {
+	const scopes = wanted.scopes.map((scope) => scope.toLowerCase()).filter((scope) => !oidcScopes.has(scope))
+	for (const entry of Object.values(cache.AccessToken ?? {})) {
+		if (entry.home_account_id !== wanted.homeAccountId || entry.client_id !== wanted.clientId) continue
+		if (entry.credential_type !== 'AccessToken' || entry.requestedClaimsHash) continue
+		const { secret, target } = entry
+		const expiresOn = Number(entry.expires_on) * 1000
+		if (typeof secret !== 'string' || typeof target !== 'string' || secret === '') continue
+		if (!(expiresOn - wanted.margin > now)) continue
+		const granted = target.split(' ')
+		const held = new Set(granted.map((scope) => scope.toLowerCase()))
+		if (!scopes.every((scope) => held.has(scope))) continue
+		const refreshOn = Number(entry.refresh_on) * 1000
+		return {
+			accessToken: secret,
+			expiresOn,
+			...(refreshOn > 0 && { refreshOn }),
+			scopes: granted,
+			tokenType: entry.token_type ?? 'Bearer',
+		}
+	}
+	return undefined
+}
+
+/** Whether every account and credential in the cache is this account's: one partition, one person. */
+export function holdsOnly(cache: TokenCacheJson, homeAccountId: string): boolean {
+	for (const section of ['Account', 'IdToken', 'AccessToken', 'RefreshToken'] as const)
+		for (const entry of Object.values(cache[section] ?? {}))
+			if (entry.home_account_id !== homeAccountId) return false
+	return true
+}
+
+/** Entries of both, entry by entry; where both have one, the second's. */
+export function mergeTokenCaches(older: TokenCacheJson, newer: TokenCacheJson): TokenCacheJson {
+	const merged: TokenCacheJson = { ...older }
+	for (const [section, entries] of Object.entries(newer)) merged[section] = { ...older[section], ...entries }
+	return merged
+}

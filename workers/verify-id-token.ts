@@ -1,0 +1,75 @@
+import { type JWTPayload, errors as joseErrors, jwtVerify } from 'jose'
+import { BrokerError } from '../src/errors.js'
+import type { WorkerSettings } from '../src/wire.js'
+import type { Authority } from './authority.js'
+
+/** Seconds the provider's clock and ours may differ, as Entra itself forgives. */
+const clockTolerance = 300
+
+/** Claims of a verified id_token that this library uses. */
+export interface IdTokenClaims extends JWTPayload {
+	readonly tid: string
+	readonly oid: string
+	readonly sub: string
+}
+
+/**
+ * OpenID Connect Core 3.1.3.7. msal-node checks nonce alone: it takes an id_token of another issuer, for
+ * another client, expired or unsigned.
+ * @throws ERR_LOGIN_REJECTED when the token is not to be believed, ERR_IDP_UNAVAILABLE when the keys can't be had
+ */
+export async function verifyIdToken(
+	idToken: string,
+	nonce: string,
+	settings: Pick<WorkerSettings, 'clientId' | 'allowedTenants'>,
+	authority: Authority,
+): Promise<IdTokenClaims> {
+	const { payload, protectedHeader } = await jwtVerify(idToken, authority.keys, {
+		algorithms: ['RS256'],
+		audience: settings.clientId,
+		clockTolerance,
+		requiredClaims: ['iss', 'sub', 'exp', 'iat', 'nonce', 'tid'],
+	}).catch((error: unknown): never => {
+		if (error instanceof BrokerError) throw error
+		const code = error instanceof joseErrors.JOSEError ? error.code : 'unknown'
+		if (code === 'ERR_JWKS_TIMEOUT' || code === 'ERR_JOSE_GENERIC')
+			throw new BrokerError('ERR_IDP_UNAVAILABLE', 'The keys of the provider cannot be fetched.', {
+				cause: error,
+			})
+		throw refused(`${code}`, error)
+	})
+	const { iss, tid, oid, sub, nonce: answered, aud, azp } = payload
+	if (typeof tid !== 'string' || !/^[0-9a-z-]{1,64}$/i.test(tid)) throw refused('tid')
+	if (iss !== fillTenant(authority.metadata.issuer, tid)) throw refused('iss')
+	if (!isKeyFor(authority, protectedHeader.kid, iss, tid)) throw refused('the key is another issuer’s')
+	if (settings.allowedTenants !== 'any' && !settings.allowedTenants.includes(tid))
+		throw new BrokerError('ERR_LOGIN_REJECTED', 'People of your organization can’t sign in here.', {
+			status: 403,
+		})
+	if (answered !== nonce) throw refused('nonce')
+	if (azp !== undefined && azp !== settings.clientId) throw refused('azp')
+	if (Array.isArray(aud) && aud.length > 1 && azp === undefined) throw refused('aud')
+	if (typeof sub !== 'string') throw refused('sub')
+	return { ...payload, tid, sub, oid: typeof oid === 'string' ? oid : sub }
+}
+
+/** The issuer of a multi-tenant authority is a template: `https://login.microsoftonline.com/{tenantid}/v2.0`. */
+function fillTenant(issuer: string, tid: string): string {
+	return issuer.replace('{tenantid}', tid)
+}
+
+/**
+ * Entra's multi-tenant JWKS says for each key whose it is; a key of one tenant must not sign for another.
+ * https://learn.microsoft.com/entra/identity-platform/access-tokens#validate-the-issuer
+ */
+function isKeyFor(authority: Authority, kid: string | undefined, iss: string, tid: string): boolean {
+	const key = authority.keys.jwks()?.keys.find((candidate) => candidate.kid === kid)
+	const issuer = key && 'issuer' in key ? key.issuer : undefined
+	return issuer === undefined || (typeof issuer === 'string' && fillTenant(issuer, tid) === iss)
+}
+
+function refused(what: string, cause?: unknown): BrokerError {
+	return new BrokerError('ERR_LOGIN_REJECTED', `The provider's id_token is not acceptable: ${what}.`, {
+		cause,
+	})
+}
