@@ -1,0 +1,37 @@
+import { decodeJwt } from 'jose'
+import { BrokerError } from './errors.js'
+import type { ClientAssertionFunction } from './settings.js'
+
+/** Milliseconds before its end at which an assertion is made anew. */
+const margin = 60_000
+
+/**
+ * Keeps what the application's function returned until it nears its expiry, and calls it once for all callers.
+ * @throws ERR_CLIENT_REJECTED when the function fails or returns no JWT that expires
+ */
+export function createAssertionCache(
+	make: ClientAssertionFunction,
+	clientId: string,
+): (tokenEndpoint: string) => Promise<string> {
+	let held: { readonly assertion: string; readonly until: number } | undefined
+	let making: Promise<string> | undefined
+	return async (tokenEndpoint) => {
+		if (held && held.until > Date.now()) return held.assertion
+		making ??= (async () => {
+			try {
+				const assertion = await make({ clientId, tokenEndpoint })
+				const { exp } = decodeJwt(assertion)
+				if (exp === undefined) throw new TypeError('no exp')
+				held = { assertion, until: exp * 1000 - margin }
+				return assertion
+			} catch (cause) {
+				throw new BrokerError('ERR_CLIENT_REJECTED', 'auth.clientAssertion did not return a JWT with exp.', {
+					cause,
+				})
+			} finally {
+				making = undefined
+			}
+		})()
+		return making
+	}
+}

@@ -1,0 +1,37 @@
+import { BrokerError } from './errors.js'
+import type { SignedInAccount } from './wire.js'
+
+/** What sign-in puts into the web session, as `session.msal`: under 1 KB, and never a token. */
+export interface SessionTicket {
+	/** Names the sealed token cache of this session. Never used twice. */
+	readonly partition: string
+	readonly account: SignedInAccount
+}
+
+/** Any web session: `ctx.session`, or a plain `{ msal }` in another thread. */
+export type SessionLike = object | null | undefined
+
+/** The ticket of a session in which somebody is signed in. */
+export function ticketOf(session: SessionLike): SessionTicket | undefined {
+	const ticket = session && 'msal' in session ? session.msal : undefined
+	return isTicket(ticket) ? ticket : undefined
+}
+
+/** @throws ERR_SIGNED_OUT */
+export function requireTicket(session: SessionLike): SessionTicket {
+	const ticket = ticketOf(session)
+	if (!ticket) throw new BrokerError('ERR_SIGNED_OUT', 'Nobody is signed in. Sign in first.')
+	return ticket
+}
+
+function isTicket(value: unknown): value is SessionTicket {
+	if (typeof value !== 'object' || value === null) return false
+	const { partition, account } = value as Partial<SessionTicket>
+	return (
+		typeof partition === 'string' &&
+		/^[\w-]{43}$/.test(partition) &&
+		typeof account === 'object' &&
+		account !== null &&
+		typeof account.homeAccountId === 'string'
+	)
+}

@@ -1,0 +1,449 @@
+import { createHash, createPrivateKey, createSecretKey, type KeyObject, randomBytes } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { isIP } from 'node:net'
+import { availableParallelism } from 'node:os'
+import { z } from 'zod'
+import { BrokerError } from './errors.js'
+import { MemoryTokenStore } from './memory-token-store.js'
+import type { NetworkSettings } from './network.js'
+import type { RedisTokenStore } from './redis-token-store.js'
+import type { WireCredential } from './wire.js'
+
+/** Where tokens and sessions are kept: `memoryTokenStore()` or `redisTokenStore(…)`. */
+export type TokenStore = MemoryTokenStore | RedisTokenStore
+
+/** Makes a client assertion (RFC 7523), for workload identity federation. Called on the main thread. */
+export type ClientAssertionFunction = (request: {
+	readonly clientId: string
+	readonly tokenEndpoint: string
+}) => Promise<string>
+
+/** The application's registration at the provider. Names are msal-node's `Configuration.auth`'s. */
+export interface AuthOptions {
+	/** Application (client) id. */
+	readonly clientId: string
+	/** `https://login.microsoftonline.com/{tenant}`. */
+	readonly authority: string
+	/** Where the provider sends people back to, as registered: https, or http on localhost. */
+	readonly redirectUri: string
+	/** One of `clientSecret`, `clientCertificate`, `clientAssertion`. */
+	readonly clientSecret?: string
+	readonly clientCertificate?: {
+		/** SHA-256 of the certificate's DER, in hex. */
+		readonly thumbprintSha256: string
+		/** PEM, PKCS #8 or PKCS #1, not encrypted. RSA, 2048 bits or more. */
+		readonly privateKey: string
+		/** PEM certificate chain, for subject name and issuer authentication. */
+		readonly x5c?: string
+	}
+	readonly clientAssertion?: ClientAssertionFunction
+	/** Hosts that are to be believed beside Microsoft's own: `host` or `host:port`. Default `[]`. */
+	readonly knownAuthorities?: readonly string[]
+	/** The OpenID configuration as a JSON text, when it is not to be fetched. */
+	readonly authorityMetadata?: string
+	/**
+	 * Tenant ids whose people may sign in, or `'any'`. Required for the authorities `common` and
+	 * `organizations`, where the provider lets in everybody's; default `'any'` elsewhere.
+	 */
+	readonly allowedTenants?: readonly string[] | 'any'
+	/** Default `['CP1']`: this library handles claims challenges. */
+	readonly clientCapabilities?: readonly string[]
+	/** How the provider answers a sign-in. Default `form_post`: no code in a URL. */
+	readonly responseMode?: 'form_post' | 'query'
+}
+
+/** What `koaMsal()` and its parts take. Times are milliseconds. */
+export interface KoaMsalOptions {
+	readonly auth: AuthOptions
+	/** Scopes asked for at sign-in, and by `acquireSilent` when it is given none. Default `['User.Read']`. */
+	readonly scopes?: readonly string[]
+	/** Default `memoryTokenStore()`. */
+	readonly store?: TokenStore
+	/**
+	 * Secrets of 32 bytes or more: the first seals and signs, all open and verify. To roll one, put the new one
+	 * second, then first, then alone. Required with Redis; default with the memory store: random.
+	 */
+	readonly secrets?: readonly string[]
+	/** Prefix of this library's routes. Default `/user`. */
+	readonly prefix?: string
+	readonly session?: {
+		/** A session ends when it is not used for this long. Default 8 hours. */
+		readonly idleTimeout?: number
+		/** A session ends this long after sign-in, whatever happens. Default 7 days. */
+		readonly absoluteTimeout?: number
+		/** Name of the session cookie, without its prefix and suffix. Default `msal`. */
+		readonly cookieName?: string
+	}
+	/** Local paths that `/user/logout/{to}` may lead to. Default `['/']`. */
+	readonly logoutTargets?: readonly string[]
+	readonly pool?: {
+		/** Worker threads. Default: processor cores less one, at least one. */
+		readonly threads?: number
+		/** Tasks that one worker runs at a time. Default 64. */
+		readonly concurrency?: number
+		/** Tasks that wait for a worker; more are refused with `ERR_OVERLOADED`. Default 1,024. */
+		readonly maxQueue?: number
+		/** Deadline of a task, waiting included. Default 15 seconds. */
+		readonly taskTimeout?: number
+	}
+	readonly network?: {
+		/** Deadline of one call to the provider or to Microsoft Graph. Default 10 seconds. */
+		readonly timeout?: number
+		/** PEM file of certificates that are trusted beside Node's own. */
+		readonly caFile?: string
+		/** URL of a proxy for all calls. */
+		readonly proxy?: string
+	}
+	readonly cache?: {
+		/** Tokens that L1 holds at most. Default 10,000. */
+		readonly maxEntries?: number
+		/** Bytes that L1 holds at most. Default 64 MiB. */
+		readonly maxBytes?: number
+		/** A token is handed out while it has more than this left. Default 5 minutes. */
+		readonly expiryMargin?: number
+	}
+	readonly graph?: {
+		/** Microsoft Graph's address. Default `https://graph.microsoft.com/v1.0`. */
+		readonly endpoint?: string
+	}
+	/**
+	 * Addresses (or CIDR ranges) of proxies whose `X-Forwarded-Proto` and `X-Forwarded-Host` are believed, to
+	 * send a browser that came by another name or scheme to the redirect URI's before it signs in. Cookies and
+	 * redirect URI never depend on a header. Default `[]`.
+	 */
+	readonly trustedProxies?: readonly string[]
+}
+
+/** Options, checked and completed. Frozen; nothing reads the options after this. */
+export interface Settings {
+	readonly auth: {
+		readonly clientId: string
+		readonly authority: string
+		readonly redirectUri: URL
+		readonly credential: WireCredential
+		readonly clientAssertion?: ClientAssertionFunction
+		readonly knownAuthorities: readonly string[]
+		readonly authorityMetadata?: string
+		readonly allowedTenants: readonly string[] | 'any'
+		readonly clientCapabilities: readonly string[]
+		readonly responseMode: 'form_post' | 'query'
+	}
+	readonly scopes: readonly string[]
+	readonly store: TokenStore
+	readonly secrets: readonly KeyObject[]
+	readonly prefix: string
+	readonly session: {
+		readonly idleTimeout: number
+		readonly absoluteTimeout: number
+		readonly cookieName: string
+	}
+	readonly logoutTargets: readonly string[]
+	readonly pool: {
+		readonly threads: number
+		readonly concurrency: number
+		readonly maxQueue: number
+		readonly taskTimeout: number
+	}
+	readonly network: NetworkSettings
+	readonly cache: { readonly maxEntries: number; readonly maxBytes: number; readonly expiryMargin: number }
+	readonly graph: { readonly endpoint: string }
+	readonly trustedProxies: readonly string[]
+	/** Prefix of all Redis keys: a hash of the client id, because services share a Redis. */
+	readonly namespace: string
+	/** Suffix of all cookie names: a hash of the client id, because services share a host. */
+	readonly cookieSuffix: string
+}
+
+const minute = 60_000
+const hour = 60 * minute
+const day = 24 * hour
+
+/** What each setting should look like. A message names the setting and quotes this, never the value. */
+const expectations: Record<string, string> = {
+	auth: 'the application’s registration: clientId, authority, redirectUri and a credential',
+	'auth.clientId': 'the application (client) id (AZURE_CLIENT_ID), like 11111111-2222-3333-4444-555555555555',
+	'auth.authority':
+		'https://login.microsoftonline.com/{tenant} (AZURE_TENANT_ID, with AZURE_AUTHORITY_HOST for another cloud)',
+	'auth.redirectUri':
+		'the registered address (MSAL_REDIRECT_URI): https://app.example/user/authorized, or http on localhost outside production',
+	'auth.clientSecret': 'the secret’s value (AZURE_CLIENT_SECRET), not its id',
+	'auth.clientCertificate':
+		'{ thumbprintSha256: 64 hex digits, privateKey: an unencrypted RSA key of 2048 bits or more in PEM, x5c?: PEM } (AZURE_CLIENT_CERTIFICATE_PATH)',
+	'auth.clientAssertion': 'an async function that returns a client assertion (AZURE_FEDERATED_TOKEN_FILE)',
+	'auth.credential':
+		'exactly one of auth.clientSecret (AZURE_CLIENT_SECRET), auth.clientCertificate (AZURE_CLIENT_CERTIFICATE_PATH), auth.clientAssertion (AZURE_FEDERATED_TOKEN_FILE)',
+	'auth.knownAuthorities': 'a list of hosts, like ["login.example:8443"]',
+	'auth.authorityMetadata': 'the OpenID configuration as a JSON text',
+	'auth.allowedTenants':
+		"a list of tenant ids, or 'any'; the authorities common and organizations need it (MSAL_ALLOWED_TENANTS)",
+	'auth.clientCapabilities': 'a list like ["CP1"]',
+	'auth.responseMode': "'form_post' or 'query'",
+	scopes: 'a list of one scope or more, like ["User.Read"]',
+	store: 'memoryTokenStore() or redisTokenStore(…) (REDIS_URL, like redis://host:6379/0)',
+	secrets:
+		'a list of different secrets of 32 bytes or more (MSAL_SECRETS, separated by commas); make one with: openssl rand -base64 32. With Redis it is required',
+	prefix: 'a path like /user',
+	'session.idleTimeout': 'milliseconds, from 60000 to session.absoluteTimeout',
+	'session.absoluteTimeout': 'milliseconds, from 60000 to 90 days',
+	'session.cookieName': 'letters, digits, - and _ (COOKIE_NAME)',
+	logoutTargets: 'a list of local paths like ["/"]',
+	'pool.threads': 'a whole number from 1 to 64',
+	'pool.concurrency': 'a whole number from 1 to 1024',
+	'pool.maxQueue': 'a whole number from 1 to 100000',
+	'pool.taskTimeout': 'milliseconds, from 100 to 300000',
+	'network.timeout': 'milliseconds, from 100 to 300000',
+	'network.caFile': 'a readable PEM file',
+	'network.proxy': 'an http:// or https:// URL (HTTPS_PROXY)',
+	'cache.maxEntries': 'a whole number, 1 or more',
+	'cache.maxBytes': 'bytes, 1048576 or more',
+	'cache.expiryMargin': 'milliseconds, from 0 to 3600000',
+	'graph.endpoint': 'an https URL like https://graph.microsoft.com/v1.0',
+	trustedProxies: 'a list of IP addresses or CIDR ranges, like ["10.0.0.0/8"]',
+}
+
+const whole = (min: number, max: number, fallback: number) => z.int().min(min).max(max).default(fallback)
+const section = <S extends z.ZodRawShape>(shape: S) => z.strictObject(shape).prefault({} as never)
+const localPath = z.string().regex(/^\/(?![/\\])[\x21-\x7e]*$/)
+const url = (test: (url: URL) => boolean) =>
+	z.string().refine((text) => URL.canParse(text) && test(new URL(text)) && !new URL(text).username)
+
+/** Secrets that a person typed or a placeholder: too few different characters to be random. */
+const looksRandom = (secret: string) => new Set(secret).size >= 10
+
+const shape = z.strictObject({
+	auth: z.strictObject({
+		clientId: z.string().regex(/^[\w.~-]{1,128}$/),
+		authority: url((value) => value.protocol === 'https:' && value.pathname.length > 1 && !value.search),
+		redirectUri: url(
+			(value) =>
+				!value.hash &&
+				!value.search &&
+				(value.protocol === 'https:' ||
+					(value.protocol === 'http:' &&
+						isLoopback(value.hostname) &&
+						process.env.NODE_ENV !== 'production')),
+		),
+		clientSecret: z.string().min(1).optional(),
+		clientCertificate: z
+			.strictObject({
+				thumbprintSha256: z.string().regex(/^[0-9a-f]{64}$/i),
+				privateKey: z.string().refine(isRsaKey),
+				x5c: z
+					.string()
+					.regex(/-----BEGIN CERTIFICATE-----/)
+					.optional(),
+			})
+			.optional(),
+		clientAssertion: z.custom<ClientAssertionFunction>((value) => typeof value === 'function').optional(),
+		knownAuthorities: z.array(z.string().regex(/^[\w.-]+(:\d+)?$/)).default([]),
+		authorityMetadata: z.string().startsWith('{').optional(),
+		allowedTenants: z.union([z.literal('any'), z.array(z.string().regex(/^[\w.-]+$/)).min(1)]).optional(),
+		clientCapabilities: z.array(z.string().min(1)).default(['CP1']),
+		responseMode: z.enum(['form_post', 'query']).default('form_post'),
+	}),
+	scopes: z
+		.array(z.string().regex(/^[\x21\x23-\x5b\x5d-\x7e]+$/))
+		.min(1)
+		.default(['User.Read']),
+	store: z.custom<TokenStore>(isTokenStore).optional(),
+	secrets: z
+		.array(z.string().refine((text) => Buffer.byteLength(text) >= 32 && looksRandom(text)))
+		.min(1)
+		.refine((list) => new Set(list).size === list.length)
+		.optional(),
+	prefix: localPath
+		.refine((path) => path.length > 1 && !path.endsWith('/') && !/[?#]/.test(path))
+		.default('/user'),
+	session: section({
+		idleTimeout: whole(minute, 90 * day, 8 * hour),
+		absoluteTimeout: whole(minute, 90 * day, 7 * day),
+		cookieName: z
+			.string()
+			.regex(/^[\w-]{1,64}$/)
+			.default('msal'),
+	}),
+	logoutTargets: z.array(localPath).min(1).default(['/']),
+	pool: section({
+		threads: whole(1, 64, Math.max(1, availableParallelism() - 1)),
+		concurrency: whole(1, 1024, 64),
+		maxQueue: whole(1, 100_000, 1024),
+		taskTimeout: whole(100, 300_000, 15_000),
+	}),
+	network: section({
+		timeout: whole(100, 300_000, 10_000),
+		caFile: z.string().min(1).optional(),
+		proxy: z
+			.string()
+			.refine((text) => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol))
+			.optional(),
+	}),
+	cache: section({
+		maxEntries: whole(1, 100_000_000, 10_000),
+		maxBytes: whole(1_048_576, Number.MAX_SAFE_INTEGER, 64 * 1_048_576),
+		expiryMargin: whole(0, hour, 5 * minute),
+	}),
+	graph: section({
+		endpoint: url((value) => value.protocol === 'https:' && !value.search).default(
+			'https://graph.microsoft.com/v1.0',
+		),
+	}),
+	trustedProxies: z.array(z.string().refine(isAddressRange)).default([]),
+})
+
+/**
+ * Checks all options at once and completes them.
+ * @throws ERR_CONFIG naming every bad setting and what it should look like, never its value
+ */
+export function resolveSettings(options: unknown): Settings {
+	const problems = new Map<string, string>()
+	const parsed = shape.safeParse(options)
+	for (const issue of parsed.error?.issues ?? []) {
+		const path = issue.path.map(String)
+		if (issue.code === 'unrecognized_keys')
+			for (const key of issue.keys) problems.set([...path, key].join('.'), 'is not a setting')
+		else report(problems, settingOf(path), isMissing(options, path))
+	}
+	// These need more than one setting, or the file system: they are told in the same breath.
+	const auth = (isObject(options) && isObject(options.auth) && options.auth) || {}
+	const credentials = ['clientSecret', 'clientCertificate', 'clientAssertion'].filter(
+		(name) => auth[name] !== undefined,
+	)
+	if (credentials.length !== 1) report(problems, 'auth.credential', credentials.length === 0)
+	const manyTenants =
+		typeof auth.authority === 'string' && /\/(common|organizations)\/?$/i.test(auth.authority)
+	if (manyTenants && auth.allowedTenants === undefined) report(problems, 'auth.allowedTenants', true)
+	const input = isObject(options) ? options : {}
+	if (isTokenStore(input.store) && input.store.kind === 'redis' && input.secrets === undefined)
+		report(problems, 'secrets', true)
+	let ca: string | undefined
+	const caFile = isObject(input.network) ? input.network.caFile : undefined
+	if (typeof caFile === 'string') {
+		ca = readPem(caFile)
+		if (ca === undefined) report(problems, 'network.caFile', false)
+	}
+	if (parsed.success && parsed.data.session.idleTimeout > parsed.data.session.absoluteTimeout)
+		report(problems, 'session.idleTimeout', false)
+	if (problems.size > 0 || !parsed.success) throw configError(problems)
+	return complete(parsed.data, ca)
+}
+
+function complete(data: z.infer<typeof shape>, ca: string | undefined): Settings {
+	const { auth, secrets, store = new MemoryTokenStore(), network } = data
+	if (secrets === undefined)
+		process.emitWarning(
+			'koa-msal: no secrets are set, so a random one is used and a restart signs everyone out. Set secrets (MSAL_SECRETS).',
+		)
+	const hash = createHash('sha256').update(auth.clientId).digest('hex')
+	const settings: Settings = {
+		auth: {
+			clientId: auth.clientId,
+			authority: auth.authority.replace(/\/+$/, ''),
+			redirectUri: new URL(auth.redirectUri),
+			credential: toCredential(auth),
+			...(auth.clientAssertion && { clientAssertion: auth.clientAssertion }),
+			knownAuthorities: auth.knownAuthorities,
+			...(auth.authorityMetadata !== undefined && { authorityMetadata: auth.authorityMetadata }),
+			allowedTenants: auth.allowedTenants ?? 'any',
+			clientCapabilities: auth.clientCapabilities,
+			responseMode: auth.responseMode,
+		},
+		scopes: data.scopes,
+		store,
+		secrets: (secrets ?? [randomBytes(32)]).map((secret) => createSecretKey(Buffer.from(secret as string))),
+		prefix: data.prefix,
+		session: data.session,
+		logoutTargets: data.logoutTargets,
+		pool: data.pool,
+		network: {
+			timeout: network.timeout,
+			...(ca !== undefined && { ca }),
+			...(network.proxy !== undefined && { proxy: network.proxy }),
+		},
+		cache: data.cache,
+		graph: { endpoint: data.graph.endpoint.replace(/\/+$/, '') },
+		trustedProxies: data.trustedProxies,
+		namespace: `koa-msal:${hash.slice(0, 16)}`,
+		cookieSuffix: hash.slice(0, 8),
+	}
+	return Object.freeze(settings)
+}
+
+function toCredential(auth: z.infer<typeof shape>['auth']): WireCredential {
+	if (auth.clientSecret !== undefined)
+		return { kind: 'secret', secret: createSecretKey(Buffer.from(auth.clientSecret)) }
+	if (auth.clientCertificate) {
+		const { privateKey, thumbprintSha256, x5c } = auth.clientCertificate
+		return {
+			kind: 'certificate',
+			privateKey: createPrivateKey(privateKey),
+			thumbprintSha256,
+			...(x5c !== undefined && { x5c }),
+		}
+	}
+	return { kind: 'assertion' }
+}
+
+/** One message for all of them: nobody wants to start an application once per mistake. */
+function configError(problems: ReadonlyMap<string, string>): BrokerError {
+	const lines = [...problems].map(([name, what]) => `  ${name} ${what}`)
+	const count = lines.length === 1 ? '1 setting is' : `${lines.length} settings are`
+	return new BrokerError('ERR_CONFIG', `koa-msal: ${count} missing or wrong:\n${lines.join('\n')}`)
+}
+
+function report(problems: Map<string, string>, setting: string, missing: boolean): void {
+	const expected = expectations[setting]
+	const problem = missing ? 'is missing' : 'is not valid'
+	problems.set(setting, expected === undefined ? problem : `${problem}: it should be ${expected}`)
+}
+
+/** The nearest path that has an expectation: `scopes.0` is `scopes`. */
+function settingOf(path: readonly string[]): string {
+	for (let end = path.length; end > 0; end--) {
+		const name = path.slice(0, end).join('.')
+		if (name in expectations) return name
+	}
+	return path.join('.') || 'options'
+}
+
+function isMissing(options: unknown, path: readonly string[]): boolean {
+	let value: unknown = options
+	for (const name of path) value = isObject(value) ? value[name] : undefined
+	return value === undefined
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+	return typeof value === 'object' && value !== null
+}
+
+function isTokenStore(value: unknown): value is TokenStore {
+	return isObject(value) && (value.kind === 'memory' || value.kind === 'redis')
+}
+
+function isLoopback(hostname: string): boolean {
+	return hostname === 'localhost' || hostname === '127.0.0.1' || hostname === '[::1]'
+}
+
+function isRsaKey(pem: string): boolean {
+	try {
+		const key = createPrivateKey(pem)
+		return key.asymmetricKeyType === 'rsa' && (key.asymmetricKeyDetails?.modulusLength ?? 0) >= 2048
+	} catch {
+		return false
+	}
+}
+
+function isAddressRange(text: string): boolean {
+	const [address = '', bits, more] = text.split('/')
+	const version = isIP(address)
+	if (version === 0 || more !== undefined) return false
+	return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128))
+}
+
+function readPem(file: string): string | undefined {
+	try {
+		const pem = readFileSync(file, 'utf8')
+		return pem.includes('-----BEGIN CERTIFICATE-----') ? pem : undefined
+	} catch {
+		return undefined
+	}
+}

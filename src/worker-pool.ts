@@ -1,0 +1,120 @@
+import { createSecretKey } from 'node:crypto'
+import { Piscina } from 'piscina'
+import { BrokerError } from './errors.js'
+import type { Settings } from './settings.js'
+import type { TaskAnswer, TaskName, WireTasks, WorkerSettings } from './wire.js'
+
+/** Heap of one worker, in MiB. A cache blob is under one MiB; a worker that needs this much is ill. */
+const workerHeap = 256
+
+/** The threads in which MSAL, crypto, the token store and the provider are waited for. */
+export class WorkerPool {
+	readonly #pool: Piscina
+	readonly #taskTimeout: number
+	#closed = false
+	/** Tasks handed over since the start. */
+	tasks = 0
+
+	private constructor(settings: Settings) {
+		const { threads, concurrency, maxQueue, taskTimeout } = settings.pool
+		this.#taskTimeout = taskTimeout
+		this.#pool = new Piscina({
+			filename: new URL('../workers/main.js', import.meta.url).href,
+			minThreads: threads,
+			maxThreads: threads,
+			concurrentTasksPerWorker: concurrency,
+			maxQueue,
+			// The default freezes a worker's timers and sockets between tasks.
+			atomics: 'disabled',
+			recordTiming: false,
+			workerData: toWorkerSettings(settings),
+			env: {},
+			resourceLimits: { maxOldGenerationSizeMb: workerHeap },
+		})
+		// Without a listener an error in an idle worker ends the process. piscina replaces the worker.
+		this.#pool.on('error', () => {})
+	}
+
+	/**
+	 * Starts the threads and waits until one answers: a worker file that does not load leaves tasks hanging.
+	 * @throws ERR_WORKER_FAILED
+	 */
+	static async start(settings: Settings): Promise<WorkerPool> {
+		const pool = new WorkerPool(settings)
+		try {
+			await pool.run('ping', {})
+		} catch (cause) {
+			await pool.#pool.destroy()
+			throw new BrokerError('ERR_WORKER_FAILED', 'The worker threads do not start.', { cause })
+		}
+		return pool
+	}
+
+	/** @throws ERR_OVERLOADED, ERR_WORKER_FAILED, ERR_BROKER_CLOSED, and whatever the task throws */
+	async run<T extends TaskName>(task: T, params: WireTasks[T]['params']): Promise<WireTasks[T]['result']> {
+		if (this.#closed) throw new BrokerError('ERR_BROKER_CLOSED', 'The broker was closed.')
+		this.tasks++
+		let timer: NodeJS.Timeout | undefined
+		const deadline = new Promise<never>((_, reject) => {
+			timer = setTimeout(
+				() =>
+					reject(
+						new BrokerError('ERR_OVERLOADED', `No worker finished ${task} within ${this.#taskTimeout} ms.`),
+					),
+				this.#taskTimeout,
+			)
+		})
+		try {
+			// No signal: with one, piscina runs the task alone on its thread, and kills the thread to abort it.
+			const running = this.#pool.run({ task, params }) as Promise<TaskAnswer<WireTasks[T]['result']>>
+			const answer = await Promise.race([running, deadline])
+			if (!answer.ok) throw BrokerError.fromWire(answer.error)
+			return answer.value
+		} catch (cause) {
+			throw cause instanceof BrokerError ? cause : this.#translate(cause, task)
+		} finally {
+			clearTimeout(timer)
+		}
+	}
+
+	/** Takes no more tasks, waits for those that run, ends the threads. */
+	async close(): Promise<void> {
+		if (this.#closed) return
+		this.#closed = true
+		await this.#pool.close()
+	}
+
+	/** A worker answers with values, so what rejects is the pool itself. */
+	#translate(cause: unknown, task: TaskName): BrokerError {
+		const message = cause instanceof Error ? cause.message : ''
+		if (/queue (size )?is at limit/i.test(message))
+			return new BrokerError('ERR_OVERLOADED', 'Too many tasks are waiting.', { retryAfter: 1, cause })
+		return new BrokerError('ERR_WORKER_FAILED', `The worker died under ${task}. Try again.`, {
+			retryAfter: 1,
+			cause,
+		})
+	}
+}
+
+function toWorkerSettings({ auth, secrets, store, namespace, network, cache }: Settings): WorkerSettings {
+	const { timeout, ca, proxy } = network
+	return {
+		clientId: auth.clientId,
+		authority: auth.authority,
+		knownAuthorities: auth.knownAuthorities,
+		...(auth.authorityMetadata !== undefined && { authorityMetadata: auth.authorityMetadata }),
+		allowedTenants: auth.allowedTenants,
+		clientCapabilities: auth.clientCapabilities,
+		credential: auth.credential,
+		secrets,
+		...(store.kind === 'redis' && { redis: store.connection }),
+		namespace,
+		network: {
+			timeout,
+			...(ca !== undefined && { ca }),
+			// It may carry a password.
+			...(proxy !== undefined && { proxy: createSecretKey(Buffer.from(proxy)) }),
+		},
+		expiryMargin: cache.expiryMargin,
+	}
+}
