@@ -1,0 +1,20 @@
+export type { AcquiredToken, Outcome } from './acquired-token.js'
+export type { AuthorizationRequest } from './authorization-url.js'
+export {
+	type AuthorizationAnswer,
+	createTokenBroker,
+	type LoginTransaction,
+	type SignIn,
+	type SilentRequest,
+	type TokenBroker,
+} from './broker.js'
+export { BrokerError, type BrokerErrorCode } from './errors.js'
+export { requireSignedIn } from './koa/require-signed-in.js'
+export { createMsalRoutes, type RouteOptions } from './koa/routes.js'
+export { createMsalSession, type MsalSession, type SessionData } from './koa/session.js'
+export { type KoaMsal, type KoaMsalEnvironmentOptions, koaMsal } from './koa-msal.js'
+export { type MemoryTokenStore, memoryTokenStore } from './memory-token-store.js'
+export { type RedisSource, type RedisTokenStore, redisTokenStore } from './redis-token-store.js'
+export type { SessionLike, SessionTicket } from './session.js'
+export type { AuthOptions, ClientAssertionFunction, KoaMsalOptions, TokenStore } from './settings.js'
+export type { SignedInAccount } from './wire.js'

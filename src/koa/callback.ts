@@ -1,0 +1,88 @@
+import type { Context } from 'koa'
+import type { SignIn } from '../broker.js'
+import { BrokerError } from '../errors.js'
+import { type SessionTicket, ticketOf } from '../session.js'
+import { type Login, requireSessionAccess } from './login.js'
+import { readForm, single } from './read-form.js'
+import { toLocalPath } from './return-to.js'
+import type { SessionAccess, SessionData } from './session.js'
+
+/** The provider's answer: completes the sign-in and sends the person where they were going. */
+export async function callback(
+	ctx: Context,
+	login: Login,
+	responseMode: 'form_post' | 'query',
+): Promise<void> {
+	if (ctx.method !== (responseMode === 'query' ? 'GET' : 'POST')) {
+		ctx.set('Allow', responseMode === 'query' ? 'GET' : 'POST')
+		throw new BrokerError('ERR_BAD_REQUEST', 'Sign-in answers come another way here.', { status: 405 })
+	}
+	const fields = responseMode === 'query' ? new URLSearchParams(ctx.querystring) : await readForm(ctx)
+	const [state, code, iss, error] = ['state', 'code', 'iss', 'error'].map((name) => single(fields, name))
+	const transaction = state ? login.transactions.take(ctx, state) : undefined
+	if (!state || !transaction) {
+		// The browser's back button, or reload, posts a form again whose transaction is done.
+		const returnTo = state && (await login.broker.findReturnTo(state))
+		if (returnTo) return sendTo(ctx, returnTo)
+		throw new BrokerError(
+			'ERR_LOGIN_REJECTED',
+			'This sign-in cannot be completed: it took too long, was completed before, or began in another browser.',
+		)
+	}
+	const signIn = await login.broker.acquireByCode(
+		{
+			state,
+			...(code !== undefined && { code }),
+			...(iss !== undefined && { iss }),
+			...(error !== undefined && { error }),
+		},
+		transaction,
+	)
+	if (!signIn.repeated) await enter(ctx, login, signIn, transaction.sessionId, transaction.partition)
+	sendTo(ctx, signIn.repeated ? signIn.returnTo : transaction.returnTo)
+}
+
+/** Signs the person in under a new session id, and ends every session this one replaces. */
+async function enter(
+	ctx: Context,
+	{ broker }: Login,
+	{ ticket }: Extract<SignIn, { repeated: false }>,
+	startedFrom: string | undefined,
+	replaced: string | undefined,
+): Promise<void> {
+	const access = requireSessionAccess(ctx)
+	const kept = startedFrom === undefined ? {} : await leave(access, startedFrom)
+	const keeps = !kept.ticket || sameAccount(kept.ticket, ticket)
+	// In query mode the request brings a session as well: mostly the one the sign-in started from.
+	const own = ticketOf(ctx.session)
+	const orphans = new Set([kept.ticket?.partition, own?.partition])
+	orphans.delete(replaced)
+	for (const partition of orphans)
+		if (partition !== undefined) await broker.signOut({ msal: { ...ticket, partition } })
+
+	const session = ctx.session as SessionData & { regenerate(): Promise<void> }
+	for (const name of Object.keys(session)) delete session[name]
+	Object.assign(session, keeps ? kept.data : {}, { msal: ticket })
+	if (access.id !== undefined) await session.regenerate()
+}
+
+async function leave(
+	access: SessionAccess,
+	id: string,
+): Promise<{ readonly data?: SessionData; readonly ticket?: SessionTicket }> {
+	const data = await access.read(id)
+	await access.end(id)
+	const ticket = ticketOf(data)
+	return { ...(data && { data }), ...(ticket && { ticket }) }
+}
+
+/** Identity is the immutable pair of tenant and object id; names and addresses change hands. */
+function sameAccount(a: SessionTicket, b: SessionTicket): boolean {
+	return a.account.tenantId === b.account.tenantId && a.account.objectId === b.account.objectId
+}
+
+function sendTo(ctx: Context, path: string): void {
+	ctx.status = 303
+	ctx.set('Location', toLocalPath(path))
+	ctx.body = ''
+}

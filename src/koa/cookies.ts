@@ -1,0 +1,72 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { parseCookie, stringifySetCookie } from 'cookie'
+import type { Settings } from '../settings.js'
+
+/** How a cookie of this library is named and sent. Decided by settings alone, never by a request header. */
+export interface CookieKind {
+	readonly name: string
+	readonly attributes: {
+		readonly path: '/'
+		readonly httpOnly: true
+		readonly secure: boolean
+		readonly sameSite: 'lax' | 'none'
+	}
+}
+
+/**
+ * The session cookie. `Secure` follows the scheme of the redirect URI, which is what the browser sees, also
+ * behind a proxy that ends TLS. `__Host-` pins it to this host (RFC 6265bis, 4.1.3.2).
+ */
+export function sessionCookie({ auth, session, cookieSuffix }: Settings): CookieKind {
+	const secure = auth.redirectUri.protocol === 'https:'
+	return kind(`${session.cookieName}-${cookieSuffix}`, secure, 'lax')
+}
+
+/**
+ * The cookie of one sign-in under way, named after its state, so that two tabs don't share one. A form post
+ * from the provider is cross-site and brings only `SameSite=None; Secure` cookies; browsers other than Safari
+ * take those on http://localhost too. An answer in the query comes by a navigation, which brings Lax ones.
+ */
+export function transactionCookie({ auth, cookieSuffix }: Settings, label: string): CookieKind {
+	const crossSite = auth.responseMode === 'form_post'
+	const secure = crossSite || auth.redirectUri.protocol === 'https:'
+	return kind(`msal-tx-${cookieSuffix}-${label}`, secure, crossSite ? 'none' : 'lax')
+}
+
+function kind(name: string, secure: boolean, sameSite: 'lax' | 'none'): CookieKind {
+	return {
+		name: secure ? `__Host-${name}` : name,
+		attributes: { path: '/', httpOnly: true, secure, sameSite },
+	}
+}
+
+/** The request's cookies. Of several with one name, the first. */
+export function readCookies(request: IncomingMessage): Readonly<Record<string, string | undefined>> {
+	// Not decoded: all values of this library are base64url, and a malformed one of somebody else's is no matter.
+	return parseCookie(request.headers.cookie ?? '', { decode: (value) => value })
+}
+
+/** Sets a cookie in place of any of the same name that the response sets already. */
+export function setCookie(
+	response: ServerResponse,
+	cookie: CookieKind,
+	value: string,
+	maxAgeSeconds?: number,
+) {
+	const line = stringifySetCookie({
+		name: cookie.name,
+		value,
+		...cookie.attributes,
+		...(maxAgeSeconds !== undefined && { maxAge: maxAgeSeconds }),
+	})
+	const others = [response.getHeader('Set-Cookie') ?? []]
+		.flat()
+		.map(String)
+		.filter((other) => !other.startsWith(`${cookie.name}=`))
+	response.setHeader('Set-Cookie', [...others, line])
+}
+
+/** Deletes a cookie, with the attributes that it was set with. */
+export function clearCookie(response: ServerResponse, cookie: CookieKind): void {
+	setCookie(response, cookie, '', 0)
+}

@@ -1,0 +1,52 @@
+import type { Context } from 'koa'
+import type { TokenBroker } from '../broker.js'
+import { ticketOf } from '../session.js'
+import type { Settings } from '../settings.js'
+import { html, showPage } from './page.js'
+import { returnToOf } from './return-to.js'
+
+/** Ends the session, its tokens, and the provider's session. */
+export async function logout(
+	ctx: Context,
+	broker: TokenBroker,
+	settings: Settings,
+	route: string,
+): Promise<void> {
+	const wanted = returnToOf(ctx.url, route)
+	const target = settings.logoutTargets.includes(wanted) ? wanted : '/'
+	const ticket = ticketOf(ctx.session)
+	// A link or form on another site must not sign people out: they are asked.
+	if (ticket && isCrossSite(ctx, settings)) {
+		showPage(
+			ctx,
+			200,
+			'Sign out?',
+			html`<p>Another site sent you here to sign out.</p>
+<form method="post" action="${route}${target}"><button>Sign out</button> <a class="plain" href="/">Stay signed in</a></form>`,
+		)
+		return
+	}
+	// First what the browser holds: it is gone even when the store can't be told.
+	ctx.session = null
+	const { endSessionEndpoint } = await broker.signOut({ msal: ticket })
+	ctx.status = 303
+	ctx.set('Location', ticket && endSessionEndpoint ? endSessionUrl(endSessionEndpoint, target) : target)
+	ctx.body = ''
+
+	/** OpenID Connect RP-Initiated Logout 1.0; `logout_hint` spares people Entra's account picker. */
+	function endSessionUrl(endpoint: string, path: string): string {
+		const url = new URL(endpoint)
+		url.searchParams.set('post_logout_redirect_uri', new URL(path, settings.auth.redirectUri).href)
+		url.searchParams.set('client_id', settings.auth.clientId)
+		if (ticket?.account.loginHint !== undefined) url.searchParams.set('logout_hint', ticket.account.loginHint)
+		return url.href
+	}
+}
+
+/** Fetch Metadata (W3C); for browsers without it, the Origin header that every cross-site POST carries. */
+function isCrossSite(ctx: Context, { auth }: Settings): boolean {
+	const site = ctx.get('Sec-Fetch-Site')
+	if (site !== '') return site !== 'same-origin' && site !== 'same-site' && site !== 'none'
+	const origin = ctx.get('Origin')
+	return origin !== '' && origin !== auth.redirectUri.origin
+}

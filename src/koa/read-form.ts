@@ -1,0 +1,62 @@
+import type { Context } from 'koa'
+import getRawBody from 'raw-body'
+import { BrokerError } from '../errors.js'
+
+/** Bytes of a form post from the provider: a code and a session state are under 4 KiB. */
+const maxBytes = 56 * 1024
+/** Fields of one. */
+const maxFields = 32
+/** Milliseconds it may take to arrive. */
+const deadline = 10_000
+
+/**
+ * Reads a form post, bounded in size, time and fields before anything is parsed.
+ * @throws ERR_BAD_REQUEST with status 400, 408, 413 or 415
+ */
+export async function readForm(ctx: Context): Promise<URLSearchParams> {
+	if (!ctx.is('application/x-www-form-urlencoded'))
+		throw bad(415, 'The request should be application/x-www-form-urlencoded.', ctx)
+	const length = ctx.get('Content-Length')
+	let timer: NodeJS.Timeout | undefined
+	try {
+		const late = new Promise<never>((_, reject) => {
+			timer = setTimeout(() => reject(bad(408, 'The request took too long to arrive.', ctx)), deadline)
+		})
+		const body = await Promise.race([
+			getRawBody(ctx.req, { ...(length !== '' && { length }), limit: maxBytes, encoding: 'utf8' }),
+			late,
+		])
+		return parse(body, ctx)
+	} catch (error) {
+		if (error instanceof BrokerError) throw error
+		const status = (error as { status?: number }).status === 413 ? 413 : 400
+		throw bad(status, status === 413 ? 'The request is too large.' : 'The request could not be read.', ctx)
+	} finally {
+		clearTimeout(timer)
+	}
+}
+
+function parse(body: string, ctx: Context): URLSearchParams {
+	let fields = 1
+	for (let at = body.indexOf('&'); at >= 0; at = body.indexOf('&', at + 1)) fields++
+	if (fields > maxFields) throw bad(400, 'The request has too many fields.', ctx)
+	return new URLSearchParams(body)
+}
+
+/** What is left of a body that was refused is not read: the connection ends with the answer. */
+function bad(status: number, message: string, ctx: Context): BrokerError {
+	if (status === 408 || status === 413) ctx.set('Connection', 'close')
+	return new BrokerError('ERR_BAD_REQUEST', message, { status })
+}
+
+/**
+ * The one value of a parameter. RFC 6749, 3.1: parameters must not be repeated.
+ * @throws ERR_BAD_REQUEST when it comes twice or is longer than 4,096 characters
+ */
+export function single(parameters: URLSearchParams, name: string): string | undefined {
+	const values = parameters.getAll(name)
+	const [value] = values
+	if (values.length > 1 || (value !== undefined && value.length > 8192))
+		throw new BrokerError('ERR_BAD_REQUEST', 'The answer of the provider is malformed.')
+	return value
+}

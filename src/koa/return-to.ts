@@ -1,0 +1,34 @@
+/** Longest local path that a sign-in remembers: it travels in a cookie. */
+const longest = 1024
+
+/**
+ * A local path, or `/`. What comes out is what a browser would make of it (WHATWG URL), on whatever origin:
+ * anything that names another origin, now or once it is resolved, is dropped.
+ */
+export function toLocalPath(candidate: string | undefined): string {
+	if (candidate === undefined || candidate.length > longest) return '/'
+	// Browsers skip tabs and line breaks and take a backslash for a slash; nobody means either.
+	if (!candidate.startsWith('/') || /[\\\p{Cc}]/u.test(candidate) || !URL.canParse(candidate, base))
+		return '/'
+	const { origin, pathname, search, hash } = new URL(candidate, base)
+	// `/.//evil.example` is local until its dots are resolved.
+	if (origin !== base || pathname.startsWith('//')) return '/'
+	return pathname + search + hash
+}
+
+/** An origin that nobody can have (RFC 6761). */
+const base = 'http://local.invalid'
+
+/**
+ * What follows `/user/login` in a request's address, as a local path: `/user/login/orders?page=2` leads to
+ * `/orders?page=2`, and so does the percent-encoded `/user/login/%2Forders%3Fpage%3D2`.
+ */
+export function returnToOf(url: string, route: string): string {
+	const rest = url.slice(route.length)
+	if (!/^\/%2f/i.test(rest)) return toLocalPath(rest.startsWith('/') ? rest : undefined)
+	try {
+		return toLocalPath(decodeURIComponent(rest.slice(1)))
+	} catch {
+		return '/'
+	}
+}

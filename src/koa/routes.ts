@@ -1,0 +1,88 @@
+import Router from '@koa/router'
+import type { Middleware } from 'koa'
+import { TokenBroker } from '../broker.js'
+import { BrokerError } from '../errors.js'
+import { fetchPhoto } from '../graph.js'
+import { ticketOf } from '../session.js'
+import { callback } from './callback.js'
+import { type Login, offerLogin, requireSessionAccess, sendToProvider } from './login.js'
+import { logout } from './logout.js'
+import { toCanonicalOrigin } from './origin.js'
+import { protect } from './page.js'
+import { refuse } from './refuse.js'
+import { returnToOf } from './return-to.js'
+import { createTransactions } from './transactions.js'
+
+export interface RouteOptions {
+	/** Prefix of the routes. Default: the broker's setting, `/user`. */
+	readonly prefix?: string
+}
+
+/**
+ * The routes that sign people in and out:
+ * `GET {prefix}/login[/{returnTo}]`, the redirect URI's path, `GET|POST {prefix}/logout[/{to}]`,
+ * `GET {prefix}/info`, `GET {prefix}/photo`. Everything else passes through.
+ */
+export function createMsalRoutes(broker: TokenBroker, options: RouteOptions = {}): Middleware {
+	const settings = TokenBroker.settingsOf(broker)
+	const http = TokenBroker.httpOf(broker)
+	const prefix = options.prefix ?? settings.prefix
+	const login: Login = { broker, transactions: createTransactions(settings), path: `${prefix}/login` }
+	const logoutPath = `${prefix}/logout`
+	const router = new Router()
+	const below = (path: string) => new RegExp(`^${path.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}(?:/.*)?$`)
+
+	// Runs in front of a route that matches, and only then.
+	router.use(async (ctx, next) => {
+		protect(ctx)
+		try {
+			await next()
+		} catch (error) {
+			if (!(error instanceof BrokerError)) throw error
+			if (error.status >= 500) ctx.app.emit('error', error, ctx)
+			refuse(ctx, error, login.path)
+		}
+	})
+	router.get(below(login.path), async (ctx) => {
+		const canonical = toCanonicalOrigin(ctx, settings)
+		if (canonical === undefined) await sendToProvider(ctx, login, returnToOf(ctx.url, login.path))
+		else {
+			ctx.status = 303
+			ctx.set('Location', canonical)
+			ctx.body = ''
+		}
+	})
+	router.all(settings.auth.redirectUri.pathname, (ctx) => callback(ctx, login, settings.auth.responseMode))
+	for (const method of ['get', 'post'] as const)
+		router[method](below(logoutPath), (ctx) => logout(ctx, broker, settings, logoutPath))
+	router.get(`${prefix}/info`, (ctx) => {
+		const account = ticketOf(ctx.session)?.account
+		ctx.body = account
+			? {
+					authenticated: true,
+					name: account.name ?? null,
+					username: account.username,
+					objectId: account.objectId,
+					tenantId: account.tenantId,
+				}
+			: { authenticated: false }
+	})
+	router.get(`${prefix}/photo`, async (ctx) => {
+		const photo = await fetchPhoto(broker, http, settings.graph.endpoint, ctx.session)
+		if (!photo) throw new BrokerError('ERR_NOT_FOUND', 'There is no photo.')
+		ctx.set('Cache-Control', 'private, max-age=300')
+		ctx.vary('Cookie')
+		if (photo.etag !== undefined) ctx.set('ETag', photo.etag)
+		ctx.type = photo.type
+		ctx.body = photo.body
+		ctx.status = 200
+		if (ctx.fresh) ctx.status = 304
+	})
+
+	const routes = router.routes() as unknown as Middleware
+	return function msalRoutes(ctx, next) {
+		requireSessionAccess(ctx)
+		offerLogin(ctx, login)
+		return routes(ctx, next)
+	}
+}

@@ -1,0 +1,61 @@
+import redisStore from 'koa-redis'
+import type { MemoryTokenStore } from '../memory-token-store.js'
+import { onRedis, openRedis } from '../redis-client.js'
+import type { RedisTokenStore } from '../redis-token-store.js'
+
+/** Where sealed sessions are kept. Times are milliseconds. */
+export interface SessionBackend {
+	get(key: string): Promise<string | undefined>
+	create(key: string, sealed: string, lifetime: number): Promise<void>
+	/** Writes only over what is there: a slow request must not bring back a session that was ended meanwhile. */
+	replace(key: string, sealed: string, lifetime: number): Promise<boolean>
+	/** Lets the session live on from now, if it is there. */
+	touch(key: string, lifetime: number): Promise<void>
+	remove(key: string): Promise<void>
+	close(): Promise<void>
+}
+
+export function createMemoryBackend({ sessions }: MemoryTokenStore): SessionBackend {
+	return {
+		get: async (key) => sessions.get(key),
+		create: async (key, sealed, lifetime) => {
+			sessions.set(key, sealed, { ttl: lifetime })
+		},
+		replace: async (key, sealed, lifetime) => {
+			if (!sessions.has(key)) return false
+			sessions.set(key, sealed, { ttl: lifetime })
+			return true
+		},
+		touch: async (key, lifetime) => {
+			const sealed = sessions.peek(key)
+			if (sealed !== undefined) sessions.set(key, sealed, { ttl: lifetime })
+		},
+		remove: async (key) => {
+			sessions.delete(key)
+		},
+		close: async () => {},
+	}
+}
+
+/**
+ * koa-redis, with what it lacks: it swallows errors of the connection, knows no deadline, and always writes.
+ * @throws ERR_STORE_UNAVAILABLE from every method but `close`
+ */
+export function createRedisBackend({ connection }: RedisTokenStore): SessionBackend {
+	const client = openRedis(connection)
+	// What it stores is sealed text, not JSON.
+	const store = redisStore({ client, serialize: String, unserialize: String })
+	store.on('error', () => {})
+	return {
+		get: (key) => onRedis(client, async () => (await store.get(key)) ?? undefined),
+		create: (key, sealed, lifetime) => onRedis(client, () => store.set(key, sealed, lifetime)),
+		replace: (key, sealed, lifetime) =>
+			onRedis(client, async () => (await client.set(key, sealed, 'PX', Math.ceil(lifetime), 'XX')) === 'OK'),
+		touch: (key, lifetime) =>
+			onRedis(client, async () => {
+				await client.pexpire(key, Math.ceil(lifetime))
+			}),
+		remove: (key) => onRedis(client, () => store.destroy(key)),
+		close: async () => client.disconnect(),
+	}
+}

@@ -1,0 +1,257 @@
+import { createHmac, randomBytes } from 'node:crypto'
+import Keygrip from 'keygrip'
+import type { Context, Middleware } from 'koa'
+import createKoaSession, { type CreateSessionOptions } from 'koa-session'
+import { LRUCache } from 'lru-cache'
+import { createSealer, deriveKey } from '../sealing.js'
+import { type KoaMsalOptions, resolveSettings, type Settings } from '../settings.js'
+import { clearCookie, readCookies, sessionCookie, setCookie } from './cookies.js'
+import { createMemoryBackend, createRedisBackend } from './session-backend.js'
+
+/** Data of a web session. Anything that JSON can say; names that begin with `_` are not kept. */
+export type SessionData = Record<string, unknown>
+
+/** The session middleware, which has a connection to close. */
+export interface MsalSession extends Middleware {
+	/** Closes the connection to Redis. */
+	close(): Promise<void>
+}
+
+/** What this library's routes do with sessions beyond `ctx.session`. */
+export interface SessionAccess {
+	/** The id that the request brought, when its signature is good. */
+	readonly id: string | undefined
+	/** Reads another session than the request's. */
+	read(id: string): Promise<SessionData | undefined>
+	/** Ends a session, the request's or another. */
+	end(id: string): Promise<void>
+}
+
+/** What one request knows of its session. */
+interface RequestSession {
+	/** Cookie ids by the key that koa-session is given in their place. */
+	readonly ids: Map<string, string>
+	readonly id: string | undefined
+	/** The cookie was signed with an older secret. */
+	readonly outdated: boolean
+	/** The key whose stored session the request holds. */
+	loaded: string | undefined
+	/** When the session ends at the latest. */
+	deadline: number | undefined
+	cookie: 'keep' | 'clear' | { readonly key: string }
+}
+
+const accessByRequest = new WeakMap<object, SessionAccess>()
+
+/** The session access of a request, if the session middleware ran. */
+export function sessionAccessOf(ctx: Context): SessionAccess | undefined {
+	return accessByRequest.get(ctx.req)
+}
+
+/** Own names of koa-session's session object, which stored data must not replace. */
+const reservedNames = new Set([
+	'__proto__',
+	'constructor',
+	'toJSON',
+	'isNew',
+	'length',
+	'populated',
+	'maxAge',
+	'externalKey',
+	'save',
+	'regenerate',
+	'manuallyCommit',
+	'commit',
+])
+
+/** How often a session that is only read is told to the store to live on: 1/100 of its idle time. */
+const touchesPerIdleTime = 100
+
+/**
+ * koa-session, with sealed contents in memory or (through koa-redis) in Redis.
+ *
+ * The cookie is a random id and its signature, under keys derived from `secrets`; `app.keys` is not touched. The
+ * store's key is a hash of the id, so that neither a dump of Redis nor a debug log opens a session. Idle and
+ * absolute lifetime are enforced by the store.
+ * @throws ERR_CONFIG
+ */
+export function createMsalSession(options: KoaMsalOptions): MsalSession {
+	return sessionMiddleware(resolveSettings(options))
+}
+
+/** {@link createMsalSession} for settings that are checked already. */
+export function sessionMiddleware(settings: Settings): MsalSession {
+	const { store, secrets, auth, namespace } = settings
+	const { idleTimeout, absoluteTimeout } = settings.session
+	const { clientId } = auth
+	const backend = store.kind === 'redis' ? createRedisBackend(store) : createMemoryBackend(store)
+	const sealer = createSealer(secrets, clientId)
+	const keygrip = new Keygrip(
+		secrets.map((secret) => deriveKey(secret, 'session-cookie', clientId)) as unknown as string[],
+		'sha256',
+		'base64url' as BufferEncoding,
+	)
+	const cookie = sessionCookie(settings)
+	const requests = new WeakMap<object, RequestSession>()
+	const touched = new LRUCache<string, true>({ max: 10_000, ttl: idleTimeout / touchesPerIdleTime })
+
+	// Keyed by the client id, not by a secret: an id has 256 random bits, and rolling secrets must sign nobody out.
+	const keyOf = (id: string) =>
+		`${namespace}:s:${createHmac('sha256', clientId).update(id).digest('base64url')}`
+	const requestOf = (ctx: Context | undefined) => requests.get((ctx as Context).req) as RequestSession
+
+	const load = async (key: string): Promise<{ data: SessionData; deadline: number } | undefined> => {
+		const sealed = await backend.get(key)
+		if (sealed === undefined) return undefined
+		const opened = sealer.open('session', key, sealed)
+		if (!opened.ok) {
+			process.emitWarning(`a session cannot be opened: ${opened.reason}`, 'KoaMsalWarning')
+			if (opened.reason === 'damaged') await backend.remove(key)
+			return undefined
+		}
+		const { deadline, data } = JSON.parse(opened.plaintext) as { deadline: number; data: SessionData }
+		if (deadline > Date.now()) return { deadline, data }
+		await backend.remove(key)
+		return undefined
+	}
+
+	const koaSessionOptions: CreateSessionOptions = {
+		key: cookie.name,
+		signed: false,
+		// No expiry in the cookie or the data: the store decides.
+		maxAge: 'session',
+		genid: (ctx: Context) => {
+			const id = randomBytes(32).toString('base64url')
+			const key = keyOf(id)
+			requestOf(ctx).ids.set(key, id)
+			return key
+		},
+		externalKey: {
+			get: (ctx: Context) => {
+				const { id } = requestOf(ctx)
+				return id === undefined ? '' : keyOf(id)
+			},
+			set: (ctx: Context, key: string) => {
+				const request = requestOf(ctx)
+				if (request.loaded === key) request.cookie = { key }
+			},
+		},
+		store: {
+			get: async (key: string, _maxAge: number, { ctx }: { ctx?: Context }) => {
+				const stored = await load(key)
+				if (!stored) return undefined
+				const request = requestOf(ctx)
+				request.loaded = key
+				request.deadline = stored.deadline
+				if (!touched.has(key)) {
+					touched.set(key, true)
+					// Not waited for, and harmless when it fails: the next one comes soon.
+					backend.touch(key, Math.min(idleTimeout, stored.deadline - Date.now())).catch(() => {})
+				}
+				return { ...pick(stored.data), _session: true }
+			},
+			set: async (key: string, session: SessionData, _maxAge: number, { ctx }: { ctx?: Context }) => {
+				const request = requestOf(ctx)
+				request.deadline ??= Date.now() + absoluteTimeout
+				const lifetime = Math.min(idleTimeout, request.deadline - Date.now())
+				const data = JSON.stringify({ deadline: request.deadline, data: pick(session) })
+				const sealed = sealer.seal('session', key, data)
+				if (request.loaded !== key) await backend.create(key, sealed, lifetime)
+				else if (!(await backend.replace(key, sealed, lifetime))) {
+					// It was ended meanwhile, by a sign-out or a sign-in: neither it nor its cookie comes back.
+					request.loaded = undefined
+					request.cookie = 'keep'
+					return
+				}
+				request.loaded = key
+			},
+			destroy: async (key: string, { ctx }: { ctx?: Context }) => {
+				const request = requestOf(ctx)
+				request.loaded = undefined
+				request.deadline = undefined
+				request.cookie = 'clear'
+				await backend.remove(key)
+			},
+		},
+	}
+
+	const middlewares = new WeakMap<object, Middleware>()
+	const middlewareOf = (app: Context['app']): Middleware => {
+		let middleware = middlewares.get(app)
+		if (!middleware) {
+			middleware = createKoaSession({ ...koaSessionOptions }, app)
+			middlewares.set(app, middleware)
+		}
+		return middleware
+	}
+
+	/** The id in a cookie `id.signature`, when one of the secrets signed it. */
+	const readId = (ctx: Context): { id: string | undefined; outdated: boolean } => {
+		const [, id = '', signature = ''] =
+			/^([\w-]{43})\.([\w-]{43})$/.exec(readCookies(ctx.req)[cookie.name] ?? '') ?? []
+		const index = id === '' ? -1 : keygrip.index(id, signature)
+		return index < 0 ? { id: undefined, outdated: false } : { id, outdated: index > 0 }
+	}
+
+	const msalSession = async (ctx: Context, next: () => Promise<unknown>) => {
+		const presented = readCookies(ctx.req)[cookie.name] !== undefined
+		const { id, outdated } = readId(ctx)
+		const request: RequestSession = {
+			ids: new Map(id === undefined ? [] : [[keyOf(id), id]]),
+			id,
+			outdated,
+			loaded: undefined,
+			deadline: undefined,
+			cookie: 'keep',
+		}
+		requests.set(ctx.req, request)
+		accessByRequest.set(ctx.req, {
+			id,
+			read: async (other) => (await load(keyOf(other)))?.data,
+			end: (other) => backend.remove(keyOf(other)),
+		})
+		try {
+			await middlewareOf(ctx.app)(ctx, next)
+		} catch (error) {
+			// Koa removes all headers before it answers an error, and with them the cookie of a session that was
+			// stored or ended all the same.
+			finish(ctx, request, presented)
+			keepHeaders(ctx, error)
+			throw error
+		}
+		finish(ctx, request, presented)
+	}
+
+	const finish = (ctx: Context, request: RequestSession, presented: boolean) => {
+		if (request.cookie === 'keep' && request.outdated && request.loaded)
+			request.cookie = { key: request.loaded }
+		if (request.cookie === 'clear') clearCookie(ctx.res, cookie)
+		else if (request.cookie !== 'keep') {
+			const id = request.ids.get(request.cookie.key) ?? ''
+			setCookie(ctx.res, cookie, `${id}.${keygrip.sign(id)}`)
+		}
+		// A shared cache must not hand one person's page, or cookie, to another.
+		if (request.cookie !== 'keep') ctx.set('Cache-Control', 'no-store')
+		else if (presented && !ctx.response.get('Cache-Control')) ctx.set('Cache-Control', 'no-store')
+	}
+
+	return Object.assign(msalSession as Middleware, { close: () => backend.close() })
+}
+
+/** What of a session is data: not koa-session's own fields, nor names that would replace its methods. */
+function pick(data: SessionData): SessionData {
+	return Object.fromEntries(
+		Object.entries(data).filter(([name]) => !name.startsWith('_') && !reservedNames.has(name)),
+	)
+}
+
+function keepHeaders(ctx: Context, error: unknown): void {
+	const cookies = ctx.res.getHeader('Set-Cookie')
+	if (cookies === undefined || !(error instanceof Error)) return
+	const headers = (error as { headers?: Record<string, unknown> }).headers
+	Object.defineProperty(error, 'headers', {
+		value: { ...headers, 'Set-Cookie': cookies, 'Cache-Control': 'no-store' },
+		configurable: true,
+		enumerable: true,
+	})
+}
