@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { dirname } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -47,6 +48,7 @@ export async function signInOnce(consumer: string): Promise<void> {
 		const settings = {
 			auth: { clientId, clientSecret, authority, knownAuthorities: [knownAuthority] },
 			scopes: ['User.Read'],
+			secrets: [randomBytes(32).toString('base64')],
 			network: { caFile: idp.caFile },
 			graph: { endpoint: `${idp.graphEndpoint}/v1.0` },
 		}

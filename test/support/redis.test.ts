@@ -101,6 +101,7 @@ describe('startRedis', () => {
 		await redis.kill()
 		assert.equal(isAlive(pid), false)
 		await assert.rejects(redis.client({ maxRetriesPerRequest: 0, retryStrategy: () => null }).get('lost'))
+		await assert.rejects(redis.dump())
 		await redis.restart()
 		assert.notEqual(redis.pid, pid)
 		assert.equal(await client.get('lost'), null)

@@ -338,7 +338,7 @@ export async function startRedis(options: StartRedisOptions = {}): Promise<TestR
 			return client
 		},
 		async dump() {
-			const client = redis.client({ protocol: 2 })
+			const client = redis.client({ protocol: 2, retryStrategy: () => null })
 			try {
 				const info = await client.info('keyspace')
 				const lines: string[] = []
