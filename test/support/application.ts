@@ -70,7 +70,8 @@ export async function createApplication(world: World, overrides: Overrides = {})
 	const app = new Koa()
 	const errors: Error[] = []
 	app.on('error', (error: Error) => errors.push(error))
-	const server = createServer(app.callback())
+	// The port is known before the middleware is, and Koa composes it when asked for its callback.
+	const server = createServer((request, response) => app.callback()(request, response))
 	const origin = await listen(server)
 	const ownCredential = auth?.clientCertificate || auth?.clientAssertion || auth?.clientSecret
 	const parts = await koaMsal({
