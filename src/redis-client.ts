@@ -93,6 +93,8 @@ export function openRedis(connection: RedisConnection, commandTimeout = defaultC
 		commandTimeout,
 		connectTimeout: 2 * commandTimeout,
 		maxRetriesPerRequest: 1,
+		// ioredis would keep the process alive for two seconds after a connection that is dead anyway.
+		disconnectTimeout: 50,
 		enableOfflineQueue: false,
 		retryStrategy: retry,
 	}
