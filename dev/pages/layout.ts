@@ -83,7 +83,7 @@ body { margin: 0; min-height: 100vh; background: var(--ground); color: var(--ink
 .banner { margin: 0; padding: .6rem 1rem; background: var(--banner); color: var(--on-banner); text-align: center; font-size: .9rem; }
 main { width: min(30rem, 100% - 2rem); margin: 2.5rem auto; padding: 2rem; background: var(--card);
 	border: 1px solid var(--line); border-radius: 1rem; box-shadow: 0 1px 3px #0001, 0 12px 32px #0001; }
-h1 { margin: 0 0 .25rem; font-size: 1.5rem; line-height: 1.25; }
+h1 { margin: 0 0 .5rem; font-size: 1.5rem; line-height: 1.25; }
 h2 { margin: 1.75rem 0 .5rem; font-size: 1rem; }
 p { margin: .25rem 0 1rem; }
 .quiet { color: var(--quiet); }

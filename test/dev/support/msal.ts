@@ -121,3 +121,13 @@ export function codeOf(page: Page): { code: string; state: string } {
 		throw new Error(`No code: ${page.status} ${JSON.stringify(form?.fields)} ${page.html.slice(0, 800)}`)
 	return { code, state: form.fields.state ?? '' }
 }
+
+/** The newest refresh token in a client's cache. */
+export function refreshTokenOf(app: ConfidentialClientApplication): string {
+	const cache = JSON.parse(app.getTokenCache().serialize()) as {
+		RefreshToken: Record<string, { secret: string }>
+	}
+	const newest = Object.values(cache.RefreshToken).at(-1)
+	if (!newest) throw new Error('No refresh token in the cache')
+	return newest.secret
+}
