@@ -1,4 +1,4 @@
-/** Longest local path that a sign-in remembers: it travels in a cookie. */
+/** Characters of the longest local path that a sign-in remembers: it travels in a cookie. */
 const longest = 1024
 
 /**
@@ -13,7 +13,9 @@ export function toLocalPath(candidate: string | undefined): string {
 	const { origin, pathname, search, hash } = new URL(candidate, base)
 	// `/.//evil.example` is local until its dots are resolved.
 	if (origin !== base || pathname.startsWith('//')) return '/'
-	return pathname + search + hash
+	const path = pathname + search + hash
+	// Encoding makes up to nine characters of one.
+	return path.length > longest ? '/' : path
 }
 
 /** An origin that nobody can have (RFC 6761). */
