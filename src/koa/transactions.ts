@@ -5,8 +5,11 @@ import { createSealer } from '../sealing.js'
 import type { Settings } from '../settings.js'
 import { clearCookie, readCookies, setCookie, transactionCookie } from './cookies.js'
 
-/** Sign-ins under way that one browser keeps; each cookie has some 700 bytes. */
+/** Sign-ins under way that one browser keeps; each cookie has some 700 bytes, with a long path up to 2,100. */
 const newest = 5
+
+/** Bytes of the cookies of all of them: many a proxy refuses a Cookie header of 8 KiB. */
+const maxBytes = 6 * 1024
 
 /** Cookies of unfinished sign-ins that are looked at; whoever sends more has made them up. */
 const lookedAt = 20
@@ -31,14 +34,22 @@ export function createTransactions(settings: Settings) {
 	return {
 		/** Keeps a transaction, and of the older ones the newest. */
 		begin(ctx: Context, transaction: LoginTransaction): void {
+			const cookie = cookieOf(transaction.state)
+			const sealed = sealer.seal(purpose, cookie.name, JSON.stringify(transaction))
 			const older = Object.entries(readCookies(ctx.req))
 				.filter(([name]) => name.startsWith(prefix))
 				.slice(0, lookedAt)
-				.map(([name, sealed]) => ({ name, createdAt: open(name, sealed)?.createdAt ?? 0 }))
+				.map(([name, value = '']) => ({
+					name,
+					bytes: name.length + value.length,
+					createdAt: open(name, value)?.createdAt ?? 0,
+				}))
 				.sort((a, b) => b.createdAt - a.createdAt)
-			for (const { name } of older.slice(newest - 1)) clearCookie(ctx.res, named(name))
-			const cookie = cookieOf(transaction.state)
-			const sealed = sealer.seal(purpose, cookie.name, JSON.stringify(transaction))
+			let bytes = cookie.name.length + sealed.length
+			for (const [index, { name, bytes: more }] of older.entries()) {
+				bytes += more
+				if (index >= newest - 1 || bytes > maxBytes) clearCookie(ctx.res, named(name))
+			}
 			setCookie(ctx.res, cookie, sealed, transactionLifetime / 1000)
 		},
 
