@@ -106,11 +106,14 @@ function expiryOf(attributes: Readonly<Record<string, string>>): number {
 	return Number.POSITIVE_INFINITY
 }
 
-/** RFC 6265bis §5.6.7. Chromium's two minutes of grace for a cookie without SameSite are its newest setting: kept. */
+/**
+ * RFC 6265bis §5.6.7, and what Chromium 156 was seen to do beyond it: a frame of another site gets no cookies at
+ * all, SameSite=None or not. A cookie without SameSite is as good as None for its first two minutes: taken so.
+ */
 function sameSiteAllows(sameSite: string, { method, crossSite, topLevel }: CookieRequest): boolean {
-	if (!crossSite || sameSite === 'none') return true
-	if (sameSite === '') return topLevel
-	return sameSite === 'lax' && topLevel && method === 'GET'
+	if (!crossSite) return true
+	if (!topLevel) return false
+	return sameSite === 'none' || sameSite === '' || (sameSite === 'lax' && method === 'GET')
 }
 
 /** RFC 6265 §5.1.4. */

@@ -6,6 +6,7 @@ import { createDevCertificates, type DevCertificates } from './certificates.js'
 import { type ApiResource, createDirectory, type DevClient } from './directory.js'
 import { createFaultQueue } from './faults.js'
 import { createFrontDoor, type Fault, type FaultTarget } from './front-door.js'
+import { type AsyncHandler, guardHandler } from './guard-handler.js'
 import { close, listen } from './listen.js'
 import { loadOidcProvider, quietly } from './load-oidc-provider.js'
 import { createMemoryStore, forgetTokens } from './memory-adapter.js'
@@ -104,14 +105,17 @@ export async function createEntraStandIn(options: EntraStandInOptions = {}): Pro
 		createSigningKey(),
 	])
 
-	let serveTls: (request: IncomingMessage, response: ServerResponse) => Promise<void>
-	let servePages: typeof serveTls
+	let serveTls: AsyncHandler
+	let servePages: AsyncHandler
 	const keepAliveTimeout = 60_000
 	const tlsServer = createHttpsServer(
 		{ key: tls.key, cert: tls.cert, keepAliveTimeout },
-		(q, r) => void serveTls(q, r),
+		guardHandler((q, r) => serveTls(q, r)),
 	)
-	const pagesServer = createHttpServer({ keepAliveTimeout }, (q, r) => void servePages(q, r))
+	const pagesServer = createHttpServer(
+		{ keepAliveTimeout },
+		guardHandler((q, r) => servePages(q, r)),
+	)
 	const tlsAddress = await listen(tlsServer, { host, port, variable: 'IDP_PORT' })
 	const pagesPlace = { host: pagesHost, port: pagesPort, variable: 'IDP_PAGES_PORT' }
 	const pagesAddress = await listen(pagesServer, pagesPlace).catch(async (error: unknown) => {

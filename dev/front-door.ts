@@ -10,7 +10,7 @@ import { translateTokenRequest } from './dialect/token-request.js'
 import { type Fields, type RequestKind, rememberExchange, type TokenClaimsRequest } from './exchange.js'
 import type { FaultQueue, FaultTiming, TokenRewrite } from './faults.js'
 import { isLoopback } from './refusals.js'
-import { replayRequest } from './replay-request.js'
+import { replayTokenRequest } from './replay-token-request.js'
 import type { LogEntry } from './request-log.js'
 import type { Tenant } from './tenant.js'
 
@@ -98,7 +98,7 @@ export function createFrontDoor(
 		request.url = path + (kind === 'authorize' || kind === 'logout' ? `?${url.searchParams}` : url.search)
 		const provided =
 			kind === 'token' && request.method === 'POST'
-				? replayRequest(request, new URLSearchParams(translateTokenRequest(sent, tenant)).toString())
+				? replayTokenRequest(request, new URLSearchParams(translateTokenRequest(sent, tenant)).toString())
 				: request
 		const claims = parseClaims(sent.claims)
 		rememberExchange(provided, { kind, viaAlias, sent, claims, rewrite: fault?.rewrite })

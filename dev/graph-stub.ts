@@ -7,6 +7,7 @@ import type { EntraStandIn } from './entra-stand-in.js'
 import { createFaultQueue, type FaultTiming } from './faults.js'
 import { answerGraph, type GraphAnswer, type GraphPhoto, type GraphRefusal } from './graph/resources.js'
 import { type BadToken, type Caller, fingerprint, verifyBearer } from './graph/verify-bearer.js'
+import { guardHandler } from './guard-handler.js'
 import { close, listen } from './listen.js'
 import { assertDevelopmentOnly } from './refusals.js'
 
@@ -105,7 +106,7 @@ export async function createGraphStub({
 		send(request, response, answerGraph(method, path, caller satisfies Caller, standIn.people))
 	}
 
-	const server = createServer({ key: standIn.tls.key, cert: standIn.tls.cert }, (q, r) => void serve(q, r))
+	const server = createServer({ key: standIn.tls.key, cert: standIn.tls.cert }, guardHandler(serve))
 	const address = await listen(server, { host, port, variable: 'GRAPH_PORT' })
 	return {
 		origin: `https://${address}`,

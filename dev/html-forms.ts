@@ -58,7 +58,7 @@ function parseFields(body: string): Record<string, string> {
 
 function parseButtons(body: string): Button[] {
 	return [...body.matchAll(/<button\b([^>]*)>([\s\S]*?)<\/button>/gi)].map(([, tag = '', content = '']) => ({
-		text: unescapeHtml(content.replace(/<[^>]*>/g, ' '))
+		text: unescapeHtml(content.replace(/<[^>]*>/g, ''))
 			.replace(/\s+/g, ' ')
 			.trim(),
 		name: attribute(tag, 'name'),

@@ -42,7 +42,8 @@ ${unknown && unknownAlert(typed)}
 function personButton(person: Person): Html {
 	return html`<li><button class="person" name="oid" value="${person.oid}">
 <span class="initials" aria-hidden="true" style="background: hsl(${hueOf(person.oid)} 50% 30%)">${initialsOf(person.name)}</span>
-<span>${person.name}<small>${userNameOf(person)}${person.jobTitle ? ` · ${person.jobTitle}` : ''}</small></span>
+<span>${person.name}
+<small>${userNameOf(person)}${person.jobTitle ? ` · ${person.jobTitle}` : ''}</small></span>
 </button></li>
 `
 }

@@ -1,14 +1,15 @@
 import { IncomingMessage } from 'node:http'
 
 /**
- * A request like `original`, whose body has been read, with `body` in its place. The provider can also be handed a
+ * A token request like `original`, whose body has been read, with `body` in its place. The provider can also be handed a
  * parsed body, but warns about it and then takes what the application's parser made of it.
  */
-export function replayRequest(original: IncomingMessage, body: string): IncomingMessage {
+export function replayTokenRequest(original: IncomingMessage, body: string): IncomingMessage {
 	const bytes = Buffer.from(body)
 	const request = new IncomingMessage(original.socket)
 	const { 'transfer-encoding': _chunked, ...headers } = original.headers
-	request.headers = { ...headers, 'content-length': String(bytes.length) }
+	// Entra's token endpoint answers JSON whatever is accepted; the provider would show a page.
+	request.headers = { ...headers, accept: 'application/json', 'content-length': String(bytes.length) }
 	request.method = original.method ?? 'POST'
 	request.url = original.url ?? '/'
 	request.httpVersion = original.httpVersion
