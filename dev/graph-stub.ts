@@ -1,12 +1,11 @@
-import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer } from 'node:https'
 import { breakAnswer } from './break-answer.js'
-import { GRAPH_AUDIENCE } from './directory.js'
 import type { EntraStandIn } from './entra-stand-in.js'
 import { createFaultQueue, type FaultTiming } from './faults.js'
-import { answerGraph, type GraphAnswer, type GraphPhoto, type GraphRefusal } from './graph/resources.js'
-import { type BadToken, type Caller, fingerprint, verifyBearer } from './graph/verify-bearer.js'
+import { challenge, EVALUATED, refuse, send } from './graph/answers.js'
+import { answerGraph } from './graph/resources.js'
+import { fingerprint, verifyBearer } from './graph/verify-bearer.js'
 import { guardHandler } from './guard-handler.js'
 import { close, listen } from './listen.js'
 import { assertDevelopmentOnly } from './refusals.js'
@@ -103,7 +102,7 @@ export async function createGraphStub({
 		if (fault?.claims && !caller.acrs.includes(fault.satisfiedByAcrs ?? '')) {
 			return challenge(request, response, { problem: EVALUATED }, fault.claims)
 		}
-		send(request, response, answerGraph(method, path, caller satisfies Caller, standIn.people))
+		send(request, response, answerGraph(method, path, caller, standIn.people))
 	}
 
 	const server = createServer({ key: standIn.tls.key, cert: standIn.tls.cert }, guardHandler(serve))
@@ -121,65 +120,10 @@ export async function createGraphStub({
 	}
 }
 
-const EVALUATED = 'Continuous access evaluation resulted in challenge'
-
-/**
- * The 401 of a bad token, or a claims challenge, whose base64 goes back to the token endpoint as `claims`:
- * https://learn.microsoft.com/entra/identity-platform/claims-challenge
- */
-function challenge(
-	request: IncomingMessage,
-	response: ServerResponse,
-	{ problem }: BadToken,
-	claims?: object,
-): void {
-	const base =
-		'Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize"'
-	const encoded = Buffer.from(JSON.stringify(claims ?? {})).toString('base64')
-	const wanted = `client_id="${GRAPH_AUDIENCE}", errorDescription="${EVALUATED}", error="insufficient_claims", claims="${encoded}"`
-	response.setHeader('www-authenticate', claims ? `${base}, ${wanted}` : base)
-	refuse(request, response, { status: 401, code: 'InvalidAuthenticationToken', message: problem })
-}
-
 function refuseByFault(request: IncomingMessage, response: ServerResponse, fault: GraphFault): void {
 	const { status = 503 } = fault
 	const retryAfter = fault.retryAfter ?? (status === 429 ? 1 : undefined)
 	if (retryAfter !== undefined) response.setHeader('retry-after', String(retryAfter))
 	const code = fault.code ?? (status === 429 ? 'TooManyRequests' : 'ServiceUnavailable')
 	refuse(request, response, { status, code, message: 'injected by the test' })
-}
-
-function send(request: IncomingMessage, response: ServerResponse, answer: GraphAnswer): void {
-	if ('refusal' in answer) {
-		refuse(request, response, answer.refusal)
-	} else if ('json' in answer) {
-		sendJson(request, response, 200, answer.json)
-	} else if (request.headers['if-none-match'] === answer.etag) {
-		response.writeHead(304, { etag: answer.etag }).end()
-	} else {
-		sendPhoto(response, answer)
-	}
-}
-
-function sendPhoto(response: ServerResponse, { png, etag }: GraphPhoto): void {
-	response.writeHead(200, { 'content-type': 'image/png', 'content-length': png.length, etag }).end(png)
-}
-
-function refuse(
-	request: IncomingMessage,
-	response: ServerResponse,
-	{ status, code, message }: GraphRefusal,
-): void {
-	const id = randomUUID()
-	const innerError = {
-		date: new Date().toISOString(),
-		'request-id': id,
-		'client-request-id': request.headers['client-request-id'] ?? id,
-	}
-	sendJson(request, response, status, { error: { code, message, innerError } })
-}
-
-function sendJson(request: IncomingMessage, response: ServerResponse, status: number, body: object): void {
-	response.setHeader('request-id', String(request.headers['client-request-id'] ?? randomUUID()))
-	response.writeHead(status, { 'content-type': 'application/json; charset=utf-8' }).end(JSON.stringify(body))
 }

@@ -1,12 +1,14 @@
 import type * as Oidc from 'oidc-provider'
 import { createAccessTokenFormat } from './dialect/access-token.js'
 import { idTokenClaims, pairwiseSubject } from './dialect/claims.js'
+import { clientMetadata } from './dialect/client-metadata.js'
+import { createGrantLoader } from './dialect/consented-grant.js'
+import { defaultResource } from './dialect/default-resource.js'
 import { translateDiscovery } from './dialect/discovery.js'
 import { createOnBehalfOf, ON_BEHALF_OF, ON_BEHALF_OF_PARAMETERS } from './dialect/on-behalf-of.js'
 import { discoveryPath, PROVIDER_DISCOVERY_PATH, tenantRoutes } from './dialect/routes.js'
 import { OIDC_SCOPES } from './dialect/scopes.js'
 import { translateTokenAnswer } from './dialect/token-answer.js'
-import { type DevClient, GRAPH } from './directory.js'
 import { exchangeOf, type Refusal } from './exchange.js'
 import { createInteraction } from './interaction.js'
 import { createMemoryAdapter, type MemoryStore } from './memory-adapter.js'
@@ -166,59 +168,6 @@ export function buildProvider(
 		}
 	})
 	return provider
-}
-
-function clientMetadata(client: DevClient): Oidc.ClientMetadata {
-	return {
-		client_id: client.clientId,
-		client_name: client.name,
-		client_secret: client.clientSecret,
-		jwks: client.jwks as Oidc.JWKS | undefined,
-		redirect_uris: client.redirectUris,
-		post_logout_redirect_uris: client.postLogoutRedirectUris ?? [],
-		backchannel_logout_uri: client.backchannelLogoutUri,
-		backchannel_logout_session_required: client.backchannelLogoutUri ? true : undefined,
-		token_endpoint_auth_method: client.jwks ? 'private_key_jwt' : 'client_secret_post',
-		subject_type: 'pairwise',
-		grant_types: ['authorization_code', 'refresh_token', 'client_credentials', ON_BEHALF_OF],
-		response_types: ['code'],
-	}
-}
-
-/** The grant of a person and an application: everything consented. */
-function createGrantLoader(tenant: Tenant) {
-	return async (ctx: Oidc.KoaContextWithOIDC): Promise<Oidc.Grant | undefined> => {
-		const { client, session, account, provider, result } = ctx.oidc
-		if (!client || !account) return undefined
-		const id = result?.consent?.grantId ?? session?.grantIdFor(client.clientId)
-		const known = id ? await provider.Grant.find(id) : undefined
-		const grant = known ?? new provider.Grant({ clientId: client.clientId, accountId: account.accountId })
-		grant.addOIDCScope(OIDC_SCOPES.join(' '))
-		// MSAL 7 always sends claims={"id_token":{"login_hint":…}}: not granted, that is an endless consent prompt.
-		grant.addOIDCClaims(['login_hint', 'acrs', 'roles', 'groups'])
-		for (const scope of tenant.scopes.consentedBy(client.clientId)) {
-			const resource = tenant.scopes.resourceOf(scope)
-			if (resource) grant.addResourceScope(resource, scope)
-		}
-		await grant.save()
-		return grant
-	}
-}
-
-/** Which resource a request is for, when RFC 8707's parameter, which MSAL never sends, does not say it. */
-function defaultResource(
-	ctx: Oidc.KoaContextWithOIDC,
-	tenant: Tenant,
-	oneOf: readonly string[] | undefined,
-): string | string[] | undefined {
-	const scope = ctx.oidc.params?.scope as string | undefined
-	if (!oneOf) {
-		const named = tenant.scopes.resourcesOf(scope)
-		return ctx.oidc.route === 'authorization' ? named : named[0]
-	}
-	// At the token endpoint, of the granted ones that of the scope which MSAL asked for.
-	const wanted = tenant.scopes.resourcesOf(exchangeOf(ctx)?.sent.scope)
-	return wanted.find((resource) => oneOf.includes(resource)) ?? (oneOf.includes(GRAPH) ? GRAPH : oneOf[0])
 }
 
 /** The provider's own dispatcher guards against SSRF by refusing loopback: no back-channel logout would arrive. */
