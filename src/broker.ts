@@ -81,7 +81,7 @@ export class TokenBroker {
 	#metadata: Promise<ProviderMetadata> | undefined
 	readonly #http: Http
 	readonly #closeToo: (() => Promise<void>)[] = []
-	#closed = false
+	#closing: Promise<void> | undefined
 
 	private constructor(settings: Settings, pool: WorkerPool) {
 		this.#settings = settings
@@ -133,7 +133,7 @@ export class TokenBroker {
 	 * @throws ERR_CLIENT_REJECTED, ERR_IDP_PROTOCOL, ERR_BROKER_CLOSED
 	 */
 	async acquireSilent(session: SessionLike, request: SilentRequest = {}): Promise<AcquiredToken> {
-		if (this.#closed) throw closed()
+		if (this.#closing) throw closed()
 		const ticket = requireTicket(session)
 		const scopes = request.scopes === undefined ? this.#defaultScopes : normaliseScopes(request.scopes)
 
@@ -162,7 +162,7 @@ export class TokenBroker {
 			readonly sessionId?: string
 		} = {},
 	): Promise<{ readonly url: string; readonly transaction: LoginTransaction }> {
-		if (this.#closed) throw closed()
+		if (this.#closing) throw closed()
 		if (request.claims !== undefined && !isJsonObject(request.claims))
 			throw new BrokerError('ERR_BAD_REQUEST', 'claims should be a JSON object, as text.')
 		const metadata = await this.#provider()
@@ -197,7 +197,7 @@ export class TokenBroker {
 	 * ERR_STORE_UNAVAILABLE, ERR_OVERLOADED, ERR_WORKER_FAILED, ERR_BROKER_CLOSED
 	 */
 	async acquireByCode(answer: AuthorizationAnswer, transaction: LoginTransaction): Promise<SignIn> {
-		if (this.#closed) throw closed()
+		if (this.#closing) throw closed()
 		if (!sameText(answer.state, transaction.state))
 			throw rejected('It does not belong to a sign-in of this browser.')
 		const age = Date.now() - transaction.createdAt
@@ -271,15 +271,19 @@ export class TokenBroker {
 	 * @throws ERR_STORE_UNAVAILABLE, ERR_OVERLOADED, ERR_WORKER_FAILED when the store could not be told
 	 */
 	async signOut(session: SessionLike): Promise<{ readonly endSessionEndpoint?: string }> {
-		if (this.#closed) throw closed()
+		if (this.#closing) throw closed()
 		const ticket = ticketOf(session)
 		if (ticket) this.#forget(ticket.partition)
 		return this.#pool.run('signOut', { partitions: ticket ? [ticket.partition] : [] })
 	}
 
 	/** Takes no more calls, waits for what is under way, ends the worker threads. */
-	async close(): Promise<void> {
-		this.#closed = true
+	close(): Promise<void> {
+		this.#closing ??= this.#close()
+		return this.#closing
+	}
+
+	async #close(): Promise<void> {
 		await this.#flights.settled()
 		await this.#pool.close()
 		await Promise.all([this.#http.close(), ...this.#closeToo.map((close) => close())])
