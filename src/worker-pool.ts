@@ -7,6 +7,9 @@ import type { TaskAnswer, TaskName, WireTasks, WorkerSettings } from './wire.js'
 /** Heap of one worker, in MiB. A cache blob is under one MiB; a worker that needs this much is ill. */
 const workerHeap = 256
 
+/** Loaded by name, in a thread of its own: nothing here imports it. */
+const workerFile = new URL('../workers/main.js', import.meta.url).href
+
 /** The threads in which MSAL, crypto, the token store and the provider are waited for. */
 export class WorkerPool {
 	readonly #pool: Piscina
@@ -15,11 +18,11 @@ export class WorkerPool {
 	/** Tasks handed over since the start. */
 	tasks = 0
 
-	private constructor(settings: Settings) {
+	private constructor(settings: Settings, filename: string) {
 		const { threads, concurrency, maxQueue, taskTimeout } = settings.pool
 		this.#taskTimeout = taskTimeout
 		this.#pool = new Piscina({
-			filename: new URL('../workers/main.js', import.meta.url).href,
+			filename,
 			minThreads: threads,
 			maxThreads: threads,
 			concurrentTasksPerWorker: concurrency,
@@ -39,8 +42,8 @@ export class WorkerPool {
 	 * Starts the threads and waits until one answers: a worker file that does not load leaves tasks hanging.
 	 * @throws ERR_WORKER_FAILED
 	 */
-	static async start(settings: Settings): Promise<WorkerPool> {
-		const pool = new WorkerPool(settings)
+	static async start(settings: Settings, filename = workerFile): Promise<WorkerPool> {
+		const pool = new WorkerPool(settings, filename)
 		try {
 			await pool.run('ping', {})
 		} catch (cause) {

@@ -1,0 +1,113 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import fc from 'fast-check'
+import { AccessTokenCache, type HeldToken } from '../src/access-token-cache.js'
+import { normaliseScopes } from '../src/scopes.js'
+
+const token = (scopes: readonly string[], usableUntil = 1000, claims?: string): HeldToken =>
+	({
+		token: { accessToken: 'x'.repeat(100), scopes },
+		scopesKey: normaliseScopes(scopes).key,
+		granted: new Set(scopes.map((scope) => scope.toLowerCase())),
+		...(claims !== undefined && { claims }),
+		refreshOn: usableUntil / 2,
+		usableUntil,
+		cooldownUntil: 0,
+	}) as unknown as HeldToken
+
+const get = (cache: AccessTokenCache, partition: string, scopes: string[], now = 0, claims?: string) => {
+	const { key, wanted } = normaliseScopes(scopes)
+	return cache.get(partition, key, wanted, claims, now)
+}
+
+const roomy = { maxEntries: 1000, maxBytes: 10_000_000 }
+
+describe('the access token cache', () => {
+	it('answers until the token is no longer usable', () => {
+		const cache = new AccessTokenCache(roomy)
+		const held = token(['User.Read'])
+		cache.put('p', held)
+		assert.equal(get(cache, 'p', ['User.Read'], 999), held)
+		assert.equal(get(cache, 'p', ['User.Read'], 1000), undefined)
+		assert.equal(get(cache, 'other', ['User.Read']), undefined)
+	})
+
+	it('answers a request for some of the scopes that a token carries, never for more', () => {
+		const cache = new AccessTokenCache(roomy)
+		cache.put('p', token(['User.Read', 'Mail.Read']))
+		assert.ok(get(cache, 'p', ['mail.read']))
+		assert.equal(get(cache, 'p', ['Mail.Read', 'Files.Read']), undefined)
+	})
+
+	it('replaces the token for the same scopes, and answers a claims challenge only by its own', () => {
+		const cache = new AccessTokenCache(roomy)
+		cache.put('p', token(['User.Read']))
+		assert.equal(get(cache, 'p', ['User.Read'], 0, '{"c":1}'), undefined)
+		const stepped = token(['User.Read'], 1000, '{"c":1}')
+		cache.put('p', stepped)
+		assert.equal(cache.size, 1)
+		assert.equal(get(cache, 'p', ['User.Read'], 0, '{"c":1}'), stepped)
+		assert.equal(get(cache, 'p', ['User.Read']), stepped, 'nobody keeps the rejected one')
+	})
+
+	it('forgets a partition', () => {
+		const cache = new AccessTokenCache(roomy)
+		cache.put('p', token(['User.Read']))
+		cache.drop('p')
+		cache.drop('p')
+		assert.equal(get(cache, 'p', ['User.Read']), undefined)
+		assert.deepEqual([cache.size, cache.bytes], [0, 0])
+	})
+
+	it('keeps what is used when it has to let go of something', () => {
+		const cache = new AccessTokenCache({ maxEntries: 3, maxBytes: 10_000_000 })
+		for (const partition of ['a', 'b', 'c']) cache.put(partition, token(['User.Read']))
+		get(cache, 'a', ['User.Read'])
+		cache.put('d', token(['User.Read']))
+		assert.ok(get(cache, 'a', ['User.Read']), 'used since it was put in')
+		assert.equal(get(cache, 'b', ['User.Read']), undefined)
+	})
+
+	it('stays within its bounds, and its counts are right, whatever is put, used and dropped', () => {
+		const step = fc.record({
+			do: fc.constantFrom('put', 'put', 'put', 'get', 'drop'),
+			partition: fc.integer({ min: 0, max: 9 }).map(String),
+			scope: fc.constantFrom('a', 'b', 'c', 'd'),
+		})
+		fc.assert(
+			fc.property(
+				fc.array(step, { maxLength: 200 }),
+				fc.integer({ min: 1, max: 12 }),
+				(steps, maxEntries) => {
+					const maxBytes = 8 * 1200
+					const cache = new AccessTokenCache({ maxEntries, maxBytes })
+					for (const { do: action, partition, scope } of steps) {
+						if (action === 'put') cache.put(partition, token([scope]))
+						else if (action === 'get') get(cache, partition, [scope])
+						else cache.drop(partition)
+						assert.ok(cache.size <= maxEntries && cache.bytes <= maxBytes)
+						if (action === 'put' && maxEntries > 4) assert.ok(cache.size > 0)
+					}
+					for (let partition = 0; partition < 10; partition++) cache.drop(String(partition))
+					assert.deepEqual([cache.size, cache.bytes], [0, 0])
+				},
+			),
+		)
+	})
+})
+
+describe('normalised scopes', () => {
+	it('have one key for the same scopes in any order, case and number', () => {
+		fc.assert(
+			fc.property(
+				fc.array(fc.stringMatching(/^[A-Za-z.:/-]{1,20}$/), { minLength: 1, maxLength: 8 }),
+				(scopes) => {
+					const { key } = normaliseScopes(scopes)
+					const shuffled = [...scopes.map((scope) => scope.toUpperCase()), ...scopes].reverse()
+					assert.equal(normaliseScopes(shuffled).key, key)
+					assert.equal(normaliseScopes([...scopes, 'openid', 'offline_access']).key, key)
+				},
+			),
+		)
+	})
+})

@@ -1,0 +1,164 @@
+import assert from 'node:assert/strict'
+import { readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, relative } from 'node:path'
+import { describe, it } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { TokenBroker } from '../src/broker.js'
+import * as api from '../src/index.js'
+import * as remote from '../src/remote.js'
+
+const root = fileURLToPath(new URL('../../', import.meta.url))
+
+interface Import {
+	readonly from: string
+	readonly to: string
+	readonly typeOnly: boolean
+}
+
+/** Every import of the project's own code, with the project's files as paths from its top. */
+function imports(folder: string): Import[] {
+	return readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+		.filter((file) => file.endsWith('.ts') && !file.endsWith('.d.ts'))
+		.flatMap((file) => {
+			const from = join(folder, file)
+			const text = readFileSync(join(root, from), 'utf8')
+			const found = text.matchAll(/^(?:import|export)\s+(type\s)?(?:([^'"]*?)\sfrom\s+)?'([^']+)'/gm)
+			return [...found].map(([, type, names = '', target = '']) => {
+				const all = names
+					.match(/^\{(.*)\}$/s)?.[1]
+					?.split(',')
+					.map((name) => name.trim())
+					.filter(Boolean)
+				const typeOnly = type !== undefined || (all?.every((name) => name.startsWith('type ')) ?? false)
+				const to = target.startsWith('.')
+					? relative(root, join(root, dirname(from), target)).replace(/\.js$/, '.ts')
+					: target
+				return { from, to, typeOnly }
+			})
+		})
+}
+
+const all = [...imports('src'), ...imports('workers')]
+const inFolder = (folder: string) => (file: string) => file.startsWith(`${folder}/`)
+const violations = (broken: (one: Import) => boolean) =>
+	all.filter(broken).map(({ from, to }) => `${from} → ${to}`)
+
+/** What both threads may load: no policy, no state, no Koa, no MSAL. */
+const sharedLeaves = ['src/errors.ts', 'src/network.ts', 'src/redis-client.ts', 'src/sealing.ts']
+
+describe('imports', () => {
+	it('are found by this test', () => {
+		assert.ok(all.length > 100)
+		assert.ok(
+			all.some(({ from, to, typeOnly }) => from === 'src/broker.ts' && to === 'src/wire.ts' && typeOnly),
+		)
+	})
+
+	it('never lead from src to the workers, which are loaded by file', () => {
+		assert.deepEqual(
+			violations(({ from, to }) => inFolder('src')(from) && inFolder('workers')(to)),
+			[],
+		)
+	})
+
+	it('lead from the workers only to the shared leaves, and to the wire for its types', () => {
+		assert.deepEqual(
+			violations(
+				({ from, to, typeOnly }) =>
+					inFolder('workers')(from) &&
+					inFolder('src')(to) &&
+					!sharedLeaves.includes(to) &&
+					!(to === 'src/wire.ts' && typeOnly),
+			),
+			[],
+		)
+	})
+
+	it('of the shared leaves lead to no other room', () => {
+		assert.deepEqual(
+			violations(
+				({ from, to }) => sharedLeaves.includes(from) && inFolder('src')(to) && !sharedLeaves.includes(to),
+			),
+			[],
+		)
+	})
+
+	it('of wire.ts are types, and so are all that lead to it', () => {
+		assert.deepEqual(
+			violations(({ from, to, typeOnly }) => (from === 'src/wire.ts' || to === 'src/wire.ts') && !typeOnly),
+			[],
+		)
+	})
+
+	it('of the rooms below lead neither to the broker nor to Koa', () => {
+		const above = ['src/broker.ts', 'src/koa-msal.ts', 'src/index.ts', 'src/remote.ts', 'src/graph.ts']
+		const isAbove = (file: string) =>
+			above.includes(file) || inFolder('src/koa')(file) || inFolder('src/remote')(file)
+		assert.deepEqual(
+			violations(({ from, to, typeOnly }) => !isAbove(from) && isAbove(to) && !typeOnly),
+			[],
+		)
+	})
+
+	it('of the broker do not lead to Koa', () => {
+		assert.deepEqual(
+			violations(({ from, to }) => from === 'src/broker.ts' && inFolder('src/koa')(to)),
+			[],
+		)
+	})
+
+	it('name piscina in one file, comlink in one room, MSAL in the workers, Koa under src/koa', () => {
+		const users = (name: string) => [
+			...new Set(all.filter(({ to, typeOnly }) => to === name && !typeOnly).map(({ from }) => from)),
+		]
+		assert.deepEqual(users('piscina'), ['src/worker-pool.ts'])
+		assert.ok(users('comlink').length <= 2 && users('comlink').every((file) => file.startsWith('src/remote')))
+		assert.deepEqual(users('@azure/msal-node'), ['workers/msal-client.ts'])
+		for (const name of ['koa', 'koa-session', 'koa-redis', '@koa/router'])
+			assert.ok(users(name).every(inFolder('src/koa')), name)
+	})
+
+	it('have no cycles', () => {
+		const next = new Map<string, string[]>()
+		for (const { from, to } of all.filter(({ typeOnly }) => !typeOnly))
+			next.set(from, [...(next.get(from) ?? []), to])
+		const done = new Set<string>()
+		const visit = (file: string, path: readonly string[]): void => {
+			assert.ok(!path.includes(file), `a cycle: ${[...path, file].join(' → ')}`)
+			if (done.has(file)) return
+			for (const target of next.get(file) ?? []) visit(target, [...path, file])
+			done.add(file)
+		}
+		for (const file of next.keys()) visit(file, [])
+	})
+})
+
+describe('the public names', () => {
+	it('are these', () => {
+		assert.deepEqual(Object.keys(api).sort(), [
+			'BrokerError',
+			'createMsalRoutes',
+			'createMsalSession',
+			'createTokenBroker',
+			'koaMsal',
+			'memoryTokenStore',
+			'redisTokenStore',
+			'requireSignedIn',
+		])
+		assert.deepEqual(Object.keys(remote).sort(), ['connectBroker', 'exposeBroker'])
+	})
+
+	it('of the broker are these', () => {
+		const own = Object.getOwnPropertyNames(TokenBroker.prototype).sort()
+		assert.deepEqual(own, [
+			'acquireByCode',
+			'acquireSilent',
+			'close',
+			'constructor',
+			'findReturnTo',
+			'getAuthCodeUrl',
+			'signOut',
+			'statistics',
+		])
+	})
+})
