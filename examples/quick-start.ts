@@ -1,4 +1,3 @@
-// biome-ignore-all lint/correctness/noUnusedVariables: what is done with the token is yours
 import Koa from 'koa'
 import { koaMsal } from '../src/index.js'
 
@@ -7,5 +6,7 @@ const app = new Koa()
 app.use(msalSession) // koa-session, on koa-redis when REDIS_URL is set
 app.use(msalRoutes) // /user/login, /user/authorized, /user/logout, …
 app.use(async (ctx) => {
-	const { accessToken } = await broker.acquireSilent(ctx.session)
+	const { accessToken, account } = await broker.acquireSilent(ctx.session)
+	ctx.body = `Hello ${account.name}: your token for Microsoft Graph has ${accessToken.length} characters.`
 })
+app.listen(Number(process.env.PORT ?? 3000))

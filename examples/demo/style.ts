@@ -44,11 +44,11 @@ main { padding-bottom: 4rem; }
 .plain:hover { background: var(--tint); filter: none; }
 .button:focus-visible, button:focus-visible { border-radius: .65rem; }
 
-.hero { max-width: 46rem; padding-block: clamp(1rem, 6vw, 3.5rem) 1.5rem; }
+.hero { max-width: 54rem; padding-block: clamp(1rem, 6vw, 3.5rem) 1.5rem; }
 .hero h1 { margin: 0 0 1.1rem; font-size: clamp(2rem, 6vw, 3.25rem); }
 .hero .button { font-size: 1.1rem; padding: .8rem 1.9rem; }
 .hero .quiet { margin-block: .5rem 0; }
-.lead { margin: 0 0 1.75rem; font-size: 1.15rem; color: var(--quiet); }
+.lead { max-width: 44rem; margin: 0 0 1.75rem; font-size: 1.15rem; color: var(--quiet); }
 .status { margin: 0 0 .5rem; font-weight: 650; color: var(--accent); }
 .steps { display: grid; grid-template-columns: repeat(auto-fit, minmax(15rem, 1fr)); gap: 1.25rem; margin: 2rem 0; padding: 0; list-style: none; counter-reset: step; }
 .steps li { counter-increment: step; padding: 1.25rem 1.4rem; background: var(--card); border: 1px solid var(--line); border-radius: 1rem; }
@@ -117,6 +117,8 @@ th:last-child, td:last-child { padding-right: 0; text-align: right; white-space:
 	.path { grid-template-columns: 1fr; gap: .4rem; }
 	.path li { display: flex; justify-content: space-between; gap: 1rem; padding: .5rem .8rem; }
 	.actions form, .actions button { width: 100%; }
+	.token dl { grid-template-columns: 1fr; gap: 0; }
+	.token dd { margin-bottom: .65rem; }
 	th:first-child, td:first-child { display: none; }
 }
 @media (prefers-contrast: more) { :root { --quiet: var(--ink); --line: var(--ink); } }

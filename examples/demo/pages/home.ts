@@ -85,7 +85,7 @@ ${button('Ten at once')}
 </div>
 <dl>
 <dt>Time left</dt><dd data-until="${token.expiresOn.getTime()}">${timeUntil(token.expiresOn)}</dd>
-<dt>Refreshed behind the scenes in</dt><dd data-until="${token.refreshOn.getTime()}">${timeUntil(token.refreshOn)}</dd>
+<dt>Next refresh in</dt><dd data-until="${token.refreshOn.getTime()}">${timeUntil(token.refreshOn)}</dd>
 <dt>Granted</dt><dd class="scopes">${token.scopes.map((scope) => html`<code>${scope}</code> `)}</dd>
 </dl>
 ${calls.length > 0 && callTable(calls)}
@@ -113,18 +113,18 @@ ${calls.map(
 
 /** The stations of an acquisition, in order, and what happened there. */
 function pathOf(outcome: Outcome, { redis }: Place): Html {
-	const stations = ['Memory', 'Worker thread', redis ? 'Redis' : 'Token store', 'Entra ID']
+	const stations = ['Memory', 'Worker', redis ? 'Redis' : 'Token store', 'Provider']
 	const events: Readonly<Record<Outcome, readonly (string | undefined)[]>> = {
 		hit: ['had it', undefined, undefined, undefined],
 		stale: ['had it', 'refreshes behind', 'is updated', 'gives a new one'],
 		inflight: ['joined a call', undefined, undefined, undefined],
 		cached: ['had none', 'opened the cache', 'had it', undefined],
-		refreshed: ['was passed by', 'did the work', 'was updated', 'gave a new one'],
+		refreshed: [undefined, 'did the work', 'was updated', 'gave a new one'],
 	}
 	return html`<ol class="path" aria-label="The way of this call">
 ${stations.map((station, i) => {
 	const event = events[outcome][i]
-	return html`<li${event && html` class="reached"`}><strong>${station}</strong><span>${event ?? 'not needed'}</span></li>\n`
+	return html`<li${event && html` class="reached"`}><strong>${station}</strong><span>${event ?? 'not asked'}</span></li>\n`
 })}</ol>`
 }
 
