@@ -98,7 +98,10 @@ function readCertificate(file: string): Options {
 
 function listOf(text: string | undefined): string[] | 'any' | undefined {
 	if (text === undefined || text === 'any') return text as 'any' | undefined
-	return text.split(/[\s,]+/).filter((item) => item !== '')
+	return text
+		.split(',')
+		.map((item) => item.trim())
+		.filter((item) => item !== '')
 }
 
 function definedOnly(options: Options): Options {

@@ -67,9 +67,11 @@ export class BrokerError extends Error {
 	/** Whether the message may be shown to the client: true below 500. */
 	readonly expose: boolean
 	/** Seconds after which a try again makes sense; always set on a 503. */
-	readonly retryAfter?: number
-	readonly claims?: string
-	readonly scopes?: readonly string[]
+	declare readonly retryAfter?: number
+	/** The provider's claims challenge, for the next sign-in. */
+	declare readonly claims?: string
+	/** The scopes that were asked for. */
+	declare readonly scopes?: readonly string[]
 
 	constructor(code: BrokerErrorCode, message: string, options: BrokerErrorOptions = {}) {
 		super(message, options.cause === undefined ? undefined : { cause: options.cause })

@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict'
+import { createPrivateKey, randomUUID } from 'node:crypto'
+import { after, before, describe, it } from 'node:test'
+import { SignJWT } from 'jose'
+import { clientIds } from '../dev/directory.js'
+import { BrokerError, type ClientAssertionFunction } from '../src/index.js'
+import { createApplication, createWorld, type World } from './support/application.js'
+
+describe('a clientAssertion function', () => {
+	let world: World
+	before(async () => {
+		world = await createWorld({ accessTokenTtl: 120 })
+	})
+	after(() => world.close())
+
+	const sign = (seconds: number): ClientAssertionFunction => {
+		const key = createPrivateKey(world.certificate.privateKey)
+		return ({ clientId, tokenEndpoint }) =>
+			new SignJWT()
+				.setProtectedHeader({ alg: 'PS256' })
+				.setIssuer(clientId)
+				.setSubject(clientId)
+				.setAudience(tokenEndpoint)
+				.setJti(randomUUID())
+				.setIssuedAt()
+				.setExpirationTime(`${seconds}s`)
+				.sign(key)
+	}
+
+	const signInAndRefreshTwice = async (clientAssertion: ClientAssertionFunction) => {
+		const app = await createApplication(world, { auth: { clientId: clientIds.certificate, clientAssertion } })
+		try {
+			const browser = app.browser()
+			assert.equal((await app.signIn(browser)).status, 200)
+			for (let i = 0; i < 2; i++)
+				assert.equal(
+					(await browser.get(`${app.origin}/token`)).json<{ outcome: string }>().outcome,
+					'refreshed',
+				)
+		} finally {
+			await app.close()
+		}
+	}
+
+	it('is called on the main thread once, and again only when its assertion nears its end', async () => {
+		let calls = 0
+		const counted = (seconds: number): ClientAssertionFunction => {
+			const make = sign(seconds)
+			return (request) => {
+				calls++
+				return make(request)
+			}
+		}
+		await signInAndRefreshTwice(counted(600))
+		assert.equal(calls, 1)
+		await signInAndRefreshTwice(counted(30))
+		assert.equal(calls, 1 + 3)
+	})
+
+	it('that fails is ERR_CLIENT_REJECTED, without its message', async () => {
+		const app = await createApplication(world, {
+			auth: {
+				clientId: clientIds.certificate,
+				clientAssertion: () => Promise.reject(new Error('a secret in here')),
+			},
+		})
+		try {
+			const page = await app.signIn(app.browser())
+			assert.equal(page.status, 503)
+			assert.match(page.html, /ERR_CLIENT_REJECTED/)
+			assert.doesNotMatch(page.html, /a secret in here/)
+			assert.ok(
+				app.errors.every(
+					(error) => error instanceof BrokerError && !error.message.includes('secret in here'),
+				),
+			)
+		} finally {
+			await app.close()
+		}
+	})
+})

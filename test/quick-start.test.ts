@@ -1,0 +1,83 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { after, before, describe, it } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { createBrowser } from '../dev/cookie-jar-browser.js'
+import { clientIds, clientSecrets } from '../dev/directory.js'
+import { createWorld, type World } from './support/application.js'
+
+const root = fileURLToPath(new URL('../../', import.meta.url))
+
+/** The first TypeScript block of the README, as it stands there: it is also plain JavaScript. */
+function snippet(): string {
+	const [, code = ''] = /```ts\n([\s\S]+?)```/.exec(readFileSync(join(root, 'README.md'), 'utf8')) ?? []
+	return code
+}
+
+describe('the quick start of the README', () => {
+	let world: World
+	before(async () => {
+		world = await createWorld()
+	})
+	after(() => world.close())
+
+	it('is the example that the compiler checks', () => {
+		const example = readFileSync(join(root, 'examples', 'quick-start.ts'), 'utf8')
+		assert.equal(snippet(), example.replace('../src/index.js', 'koa-msal'))
+	})
+
+	it('runs as it stands, with settings from the environment, and signs a person in', async () => {
+		const code = snippet()
+		assert.match(code, /await koaMsal\(\)/)
+		assert.ok(code.trim().split('\n').length <= 15)
+		// In the package's own folder, its name resolves to itself.
+		const folder = await mkdtemp(join(root, 'dist', 'quick-start-'))
+		await writeFile(
+			join(folder, 'app.mjs'),
+			`import { Server } from 'node:http'
+const { listen } = Server.prototype
+Server.prototype.listen = function (...options) {
+	process.stdin.once('end', async () => { this.close(); this.closeAllConnections(); await broker.close() }).resume()
+	return listen.apply(this, options).once('listening', () => console.log('ready'))
+}
+${code}`,
+		)
+		const port = 20_000 + Math.floor(Math.random() * 20_000)
+		const origin = `http://localhost:${port}`
+		const child = spawn(process.execPath, [join(folder, 'app.mjs')], {
+			stdio: ['pipe', 'pipe', 'inherit'],
+			env: {
+				PATH: process.env.PATH,
+				PORT: String(port),
+				AZURE_CLIENT_ID: clientIds.web,
+				AZURE_CLIENT_SECRET: clientSecrets.web,
+				AZURE_TENANT_ID: world.standIn.tenantId,
+				AZURE_AUTHORITY_HOST: world.standIn.origin,
+				MSAL_REDIRECT_URI: `${origin}/user/authorized`,
+				MSAL_SECRETS: 'a test secret of more than 32 bytes: 0123456789',
+				NODE_EXTRA_CA_CERTS: world.caFile,
+			},
+		})
+		const browser = createBrowser()
+		try {
+			await once(createInterface({ input: child.stdout }), 'line')
+			assert.equal((await browser.get(`${origin}/`)).status, 401, 'nobody is signed in')
+			await browser.follow(`${origin}/user/login/`)
+			const home = await browser.press('Ada Lovelace')
+			assert.equal(home.status, 200, home.html)
+			assert.match(home.html, /Ada Lovelace/)
+			child.stdin.end()
+			const [exitCode] = await once(child, 'exit')
+			assert.equal(exitCode, 0, 'the process ends by itself after broker.close()')
+		} finally {
+			child.kill('SIGKILL')
+			await browser.close()
+			await rm(folder, { recursive: true })
+		}
+	})
+})
