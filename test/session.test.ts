@@ -86,6 +86,26 @@ describe('ctx.session', () => {
 				assert.equal((await app.get('/get', set.cookie)).text, '{"body":{}}')
 			})
 
+			it('lets no shared cache keep an answer that sets or reads it, whatever its status (B14)', async () => {
+				const set = await app.get('/set?value=x')
+				for (const [path, status] of [
+					['/get', 200],
+					['/set?value=y', 200],
+					['/nothing', 404],
+					['/throw?status=404', 404],
+					['/throw?status=500', 500],
+					['/crash', 500],
+					['/redirect', 302],
+					['/end', 200],
+				] as const) {
+					const answered = await app.get(path, set.cookie)
+					assert.equal(answered.status, status, path)
+					assert.equal(answered.headers.get('cache-control'), 'no-store', path)
+				}
+				assert.equal(set.headers.get('cache-control'), 'no-store')
+				assert.equal((await app.get('/set-and-throw')).headers.get('cache-control'), 'no-store')
+			})
+
 			it('leaves the caching of an answer alone where the application has decided it', async () => {
 				const { cookie } = await app.get('/set?value=x')
 				const { headers } = await app.get('/cached', cookie)
@@ -110,6 +130,28 @@ describe('ctx.session', () => {
 				const { headers, cookie } = await app.get('/throw-headers')
 				assert.deepEqual([headers.get('x-why'), headers.get('retry-after')], ['because', '7'])
 				assert.ok(cookie)
+			})
+
+			it('never gives one person the cookie of another by an error that their requests share', async () => {
+				const shared = gate()
+				gates.set('shared', shared)
+				waiting.delete('shared')
+				const answers = [
+					app.get('/shared?value=1'),
+					app.get('/shared?value=2'),
+					app.get('/shared'),
+					app.get('/shared?value=3'),
+					app.get('/shared'),
+				]
+				await waitUntil(() => waiting.get('shared') === 5)
+				shared.open()
+				const [one, two, none, three, nobody] = await Promise.all(answers)
+				assert.equal(new Set([one?.cookie, two?.cookie, three?.cookie]).size, 3)
+				assert.deepEqual([none?.lines, nobody?.lines], [[], []])
+				assert.equal((await app.get('/get', two?.cookie)).text, '{"body":{"value":"2"}}')
+				// The same error again, much later.
+				assert.deepEqual((await app.get('/shared')).lines, [])
+				assert.ok(!JSON.stringify(sharedError.headers ?? {}).includes('msal-'))
 			})
 
 			it('holds everything JSON can say, also more than a cookie could', async () => {
@@ -602,5 +644,9 @@ async function answer(ctx: Context, gates: Map<string, ReturnType<typeof gate>>)
 
 /** Polls without a fixed wait: what is waited for is the server's own progress. */
 async function waitUntil(condition: () => boolean): Promise<void> {
-	while (!condition()) await new Promise((resolve) => setImmediate(resolve))
+	const deadline = Date.now() + 5000
+	while (!condition()) {
+		assert.ok(Date.now() < deadline, 'it never happened')
+		await new Promise((resolve) => setImmediate(resolve))
+	}
 }

@@ -210,16 +210,12 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 			read: async (other) => (await load(keyOf(other)))?.data,
 			end: (other) => backend.remove(keyOf(other)),
 		})
+		keepHeadersOfErrors(ctx, () => presented || request.cookie !== 'keep')
 		try {
 			await middlewareOf(ctx.app)(ctx, next)
-		} catch (error) {
-			// Koa removes all headers before it answers an error, and with them the cookie of a session that was
-			// stored or ended all the same.
+		} finally {
 			finish(ctx, request, presented)
-			keepHeaders(ctx, error)
-			throw error
 		}
-		finish(ctx, request, presented)
 	}
 
 	const finish = (ctx: Context, request: RequestSession, presented: boolean) => {
@@ -245,13 +241,28 @@ function pick(data: SessionData): SessionData {
 	)
 }
 
-function keepHeaders(ctx: Context, error: unknown): void {
-	const cookies = ctx.res.getHeader('Set-Cookie')
-	if (cookies === undefined || !(error instanceof Error)) return
-	const headers = (error as { headers?: Record<string, unknown> }).headers
-	Object.defineProperty(error, 'headers', {
-		value: { ...headers, 'Set-Cookie': cookies, 'Cache-Control': 'no-store' },
-		configurable: true,
-		enumerable: true,
-	})
+/**
+ * Koa removes all headers before it answers an error, and with them the cookie of a session that was stored or
+ * ended all the same. It sets those that the error carries, but several requests may share one error: ours are on
+ * it for the time of one synchronous call only, and not enumerable, so that no log shows them.
+ */
+function keepHeadersOfErrors(ctx: Context, concerned: () => boolean): void {
+	const { onerror } = ctx
+	ctx.onerror = (error: Error & { headers?: Record<string, unknown> }) => {
+		if (!(error instanceof Error) || ctx.headerSent || !concerned()) return onerror.call(ctx, error)
+		const own = Object.getOwnPropertyDescriptor(error, 'headers')
+		const cookies = ctx.res.getHeader('Set-Cookie')
+		const value = {
+			...error.headers,
+			'Cache-Control': 'no-store',
+			...(cookies !== undefined && { 'Set-Cookie': cookies }),
+		}
+		Reflect.defineProperty(error, 'headers', { value, configurable: true })
+		try {
+			onerror.call(ctx, error)
+		} finally {
+			if (own) Reflect.defineProperty(error, 'headers', own)
+			else Reflect.deleteProperty(error, 'headers')
+		}
+	}
 }
