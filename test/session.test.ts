@@ -172,6 +172,24 @@ describe('ctx.session', () => {
 				for (const [i, text] of read) assert.equal(text, `{"body":{"value":"${i}"}}`)
 			})
 
+			for (const how of ['change', 'save', 'regenerate', 'replace'] as const)
+				it(`is not brought back, nor its cookie, by a slow request that ends after sign-out (${how})`, async () => {
+					const { cookie } = await app.get('/set?value=before')
+					const slow = gate()
+					gates.set(how, slow)
+					waiting.delete(how)
+					const late = app.get(`/slow?how=${how}`, cookie)
+					await waitUntil(() => waiting.get(how) === 1)
+					assert.equal((await app.get('/end', cookie)).cleared, true)
+					const keys = kind === 'Redis' && (await redis.client().keys('*'))
+					slow.open()
+					const ended = await late
+					assert.equal(ended.status, 200)
+					assert.equal((await app.get('/get', cookie)).text, '{"body":{}}')
+					assert.deepEqual(ended.lines, [])
+					if (keys) assert.deepEqual(await redis.client().keys('*'), keys)
+				})
+
 			it('gets a new id by regenerate(); the old one opens nothing', async () => {
 				const { cookie } = await app.get('/set?value=x')
 				const renewed = await app.get('/regenerate', cookie)

@@ -59,11 +59,21 @@ export function setCookie(
 		...cookie.attributes,
 		...(maxAgeSeconds !== undefined && { maxAge: maxAgeSeconds }),
 	})
-	const others = [response.getHeader('Set-Cookie') ?? []]
+	response.setHeader('Set-Cookie', [...otherCookies(response, cookie), line])
+}
+
+/** Takes back what the response would set or delete of a cookie. */
+export function leaveCookie(response: ServerResponse, cookie: CookieKind): void {
+	const others = otherCookies(response, cookie)
+	if (others.length > 0) response.setHeader('Set-Cookie', others)
+	else response.removeHeader('Set-Cookie')
+}
+
+function otherCookies(response: ServerResponse, { name }: CookieKind): string[] {
+	return [response.getHeader('Set-Cookie') ?? []]
 		.flat()
 		.map(String)
-		.filter((other) => !other.startsWith(`${cookie.name}=`))
-	response.setHeader('Set-Cookie', [...others, line])
+		.filter((line) => !line.startsWith(`${name}=`))
 }
 
 /** Deletes a cookie, with the attributes that it was set with. */

@@ -11,7 +11,8 @@ export interface SessionBackend {
 	replace(key: string, sealed: string, lifetime: number): Promise<boolean>
 	/** Lets the session live on from now, if it is there. */
 	touch(key: string, lifetime: number): Promise<void>
-	remove(key: string): Promise<void>
+	/** @returns whether it was there */
+	remove(key: string): Promise<boolean>
 	close(): Promise<void>
 }
 
@@ -30,15 +31,14 @@ export function createMemoryBackend({ sessions }: MemoryTokenStore): SessionBack
 			const sealed = sessions.peek(key)
 			if (sealed !== undefined) sessions.set(key, sealed, { ttl: lifetime })
 		},
-		remove: async (key) => {
-			sessions.delete(key)
-		},
+		remove: async (key) => sessions.delete(key),
 		close: async () => {},
 	}
 }
 
 /**
- * koa-redis, with what it lacks: it swallows errors of the connection, knows no deadline, and always writes.
+ * koa-redis, with what it lacks: it swallows errors of the connection, knows no deadline, always writes, and does not
+ * tell what it found.
  * @throws ERR_STORE_UNAVAILABLE from every method but `close`
  */
 export function createRedisBackend({ connection }: RedisTokenStore): SessionBackend {
@@ -55,7 +55,7 @@ export function createRedisBackend({ connection }: RedisTokenStore): SessionBack
 			onRedis(client, async () => {
 				await client.pexpire(key, Math.ceil(lifetime))
 			}),
-		remove: (key) => onRedis(client, () => store.destroy(key)),
+		remove: (key) => onRedis(client, async () => (await client.del(key)) > 0),
 		close: async () => client.disconnect(),
 	}
 }

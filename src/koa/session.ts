@@ -5,7 +5,7 @@ import createKoaSession, { type CreateSessionOptions } from 'koa-session'
 import { LRUCache } from 'lru-cache'
 import { createSealer, deriveKey } from '../sealing.js'
 import { type KoaMsalOptions, resolveSettings, type Settings } from '../settings.js'
-import { clearCookie, readCookies, sessionCookie, setCookie } from './cookies.js'
+import { clearCookie, leaveCookie, readCookies, sessionCookie, setCookie } from './cookies.js'
 import { createMemoryBackend, createRedisBackend } from './session-backend.js'
 
 /** Data of a web session. Anything that JSON can say; names that begin with `_` are not kept. */
@@ -36,6 +36,8 @@ interface RequestSession {
 	readonly outdated: boolean
 	/** The key whose stored session the request holds. */
 	loaded: string | undefined
+	/** Somebody else ended the session meanwhile: nothing more of this request is stored, under no id. */
+	ended: boolean
 	/** When the session ends at the latest. */
 	deadline: number | undefined
 	cookie: 'keep' | 'clear' | { readonly key: string }
@@ -156,21 +158,23 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 				const lifetime = Math.min(idleTimeout, request.deadline - Date.now())
 				const data = JSON.stringify({ deadline: request.deadline, data: pick(session) })
 				const sealed = sealer.seal('session', key, data)
-				if (request.loaded !== key) await backend.create(key, sealed, lifetime)
-				else if (!(await backend.replace(key, sealed, lifetime))) {
-					// It was ended meanwhile, by a sign-out or a sign-in: neither it nor its cookie comes back.
-					request.loaded = undefined
-					request.cookie = 'keep'
-					return
+				if (!request.ended) {
+					if (request.loaded !== key) await backend.create(key, sealed, lifetime)
+					else request.ended = !(await backend.replace(key, sealed, lifetime))
 				}
-				request.loaded = key
+				// Ended meanwhile, by a sign-out or a sign-in: neither the session nor its cookie comes back.
+				if (request.ended) request.cookie = 'keep'
+				request.loaded = request.ended ? undefined : key
 			},
 			destroy: async (key: string, { ctx }: { ctx?: Context }) => {
 				const request = requestOf(ctx)
+				const wasLoaded = request.loaded === key
 				request.loaded = undefined
 				request.deadline = undefined
 				request.cookie = 'clear'
-				await backend.remove(key)
+				const removed = await backend.remove(key)
+				// A new id for a session that is gone (`regenerate()`) would bring it back.
+				if (wasLoaded && !removed) request.ended = true
 			},
 		},
 	}
@@ -201,6 +205,7 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 			id,
 			outdated,
 			loaded: undefined,
+			ended: false,
 			deadline: undefined,
 			cookie: 'keep',
 		}
@@ -208,7 +213,12 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 		accessByRequest.set(ctx.req, {
 			id,
 			read: async (other) => (await load(keyOf(other)))?.data,
-			end: (other) => backend.remove(keyOf(other)),
+			end: async (other) => {
+				const key = keyOf(other)
+				// This request ends it itself, and may begin another.
+				if (request.loaded === key) request.loaded = undefined
+				await backend.remove(key)
+			},
 		})
 		keepHeadersOfErrors(ctx, () => presented || request.cookie !== 'keep')
 		try {
@@ -221,8 +231,11 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 	const finish = (ctx: Context, request: RequestSession, presented: boolean) => {
 		if (request.cookie === 'keep' && request.outdated && request.loaded)
 			request.cookie = { key: request.loaded }
-		if (request.cookie === 'clear') clearCookie(ctx.res, cookie)
-		else if (request.cookie !== 'keep') {
+		// An answer that is under way takes no more headers.
+		if (ctx.headerSent) return
+		if (request.cookie === 'keep') leaveCookie(ctx.res, cookie)
+		else if (request.cookie === 'clear') clearCookie(ctx.res, cookie)
+		else {
 			const id = request.ids.get(request.cookie.key) ?? ''
 			setCookie(ctx.res, cookie, `${id}.${keygrip.sign(id)}`)
 		}
