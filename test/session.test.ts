@@ -231,6 +231,32 @@ describe('ctx.session', () => {
 				}
 				assert.equal((await app.get('/get', cookie)).text, '{"body":{"value":"mine"}}')
 			})
+
+			it('takes, of several cookies of its name, the one that is signed (I4)', async () => {
+				const { cookie = '' } = await app.get('/set?value=mine')
+				const { cookie: other = '' } = await app.get('/set?value=other')
+				const name = cookie.split('=')[0]
+				const junk = `${name}=${'x'.repeat(43)}.${'y'.repeat(43)}`
+				for (const header of [
+					`${cookie}; ${junk}`,
+					`${junk}; ${cookie}`,
+					`${name}=; ${cookie}`,
+					`a=b; ${junk}; ${junk}; ${cookie}; ${junk}`,
+				])
+					assert.equal((await app.get('/get', header)).text, '{"body":{"value":"mine"}}', header)
+				// Both are good: the first is the more specific one (RFC 6265, 5.4).
+				assert.equal((await app.get('/get', `${cookie}; ${other}`)).text, '{"body":{"value":"mine"}}')
+			})
+
+			it('stores what is changed after the answer has begun, and does not fail', async () => {
+				const { cookie } = await app.get('/set?value=x')
+				app.errors.length = 0
+				const streamed = await app.get('/streamed', cookie)
+				assert.equal(streamed.text, 'streamed')
+				assert.equal((await app.get('/get', cookie)).text, '{"body":{"value":"after"}}')
+				await app.get('/streamed')
+				assert.deepEqual(app.errors, [])
+			})
 		})
 })
 

@@ -46,6 +46,15 @@ export function readCookies(request: IncomingMessage): Readonly<Record<string, s
 	return parseCookie(request.headers.cookie ?? '', { decode: (value) => value })
 }
 
+/** All values that the request brings under one name, in its order. */
+export function readCookieValues(request: IncomingMessage, name: string): string[] {
+	return (request.headers.cookie ?? '')
+		.split(';')
+		.map((pair) => pair.trim())
+		.filter((pair) => pair.startsWith(`${name}=`))
+		.map((pair) => pair.slice(name.length + 1))
+}
+
 /** Sets a cookie in place of any of the same name that the response sets already. */
 export function setCookie(
 	response: ServerResponse,

@@ -5,7 +5,7 @@ import createKoaSession, { type CreateSessionOptions } from 'koa-session'
 import { LRUCache } from 'lru-cache'
 import { createSealer, deriveKey } from '../sealing.js'
 import { type KoaMsalOptions, resolveSettings, type Settings } from '../settings.js'
-import { clearCookie, leaveCookie, readCookies, sessionCookie, setCookie } from './cookies.js'
+import { clearCookie, leaveCookie, readCookieValues, sessionCookie, setCookie } from './cookies.js'
 import { createMemoryBackend, createRedisBackend } from './session-backend.js'
 
 /** Data of a web session. Anything that JSON can say; names that begin with `_` are not kept. */
@@ -189,17 +189,23 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 		return middleware
 	}
 
-	/** The id in a cookie `id.signature`, when one of the secrets signed it. */
-	const readId = (ctx: Context): { id: string | undefined; outdated: boolean } => {
-		const [, id = '', signature = ''] =
-			/^([\w-]{43})\.([\w-]{43})$/.exec(readCookies(ctx.req)[cookie.name] ?? '') ?? []
-		const index = id === '' ? -1 : keygrip.index(id, signature)
-		return index < 0 ? { id: undefined, outdated: false } : { id, outdated: index > 0 }
+	/**
+	 * The id in a cookie `id.signature`, when one of the secrets signed it. Of several cookies, the first that is
+	 * signed: without the `__Host-` prefix, a neighbouring host or path can set one of the same name before ours.
+	 */
+	const readId = (values: readonly string[]): { id: string | undefined; outdated: boolean } => {
+		for (const value of values) {
+			const [, id = '', signature = ''] = /^([\w-]{43})\.([\w-]{43})$/.exec(value) ?? []
+			const index = id === '' ? -1 : keygrip.index(id, signature)
+			if (index >= 0) return { id, outdated: index > 0 }
+		}
+		return { id: undefined, outdated: false }
 	}
 
 	const msalSession = async (ctx: Context, next: () => Promise<unknown>) => {
-		const presented = readCookies(ctx.req)[cookie.name] !== undefined
-		const { id, outdated } = readId(ctx)
+		const values = readCookieValues(ctx.req, cookie.name)
+		const presented = values.length > 0
+		const { id, outdated } = readId(values)
 		const request: RequestSession = {
 			ids: new Map(id === undefined ? [] : [[keyOf(id), id]]),
 			id,
