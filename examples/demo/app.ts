@@ -1,42 +1,15 @@
 import Router from '@koa/router'
 import Koa, { type Context, type Middleware } from 'koa'
-import {
-	type AcquiredToken,
-	BrokerError,
-	type KoaMsal,
-	type Outcome,
-	requireSignedIn,
-	type SilentRequest,
-} from '../../src/index.js'
+import { type AcquiredToken, BrokerError, type KoaMsal, requireSignedIn } from '../../src/index.js'
+import { actions, type Call, timed } from './acquisitions.js'
 import type { Graph } from './graph.js'
-import { icon, show } from './layout.js'
+import { icon, type Place, show } from './layout.js'
 import { homePage } from './pages/home.js'
 import { problemPage } from './pages/problem.js'
 import { welcomePage } from './pages/welcome.js'
 
-/** What the pages say of where the demo runs. */
-export interface Place {
-	readonly origin: string
-	/** The provider is the stand-in for development. */
-	readonly standIn: boolean
-	/** Tokens and sessions are in Redis, else in this process. */
-	readonly redis: boolean
-}
-
-/** One acquisition, as it is shown: how it went, never what it brought. */
-export interface Call {
-	readonly what: string
-	readonly outcome: Outcome
-	/** Milliseconds. */
-	readonly took: number
-	/** Milliseconds since the epoch. */
-	readonly at: number
-	/** Calls of the same moment that joined this one. */
-	readonly joined?: number
-}
-
-/** The permission to read one's manager. Sign-in does without it: it is asked for when it is wanted. */
-const managerScopes = ['User.Read.All']
+/** The permissions to read one's manager. Sign-in does without the second: it is asked for when it is wanted. */
+const managerScopes = ['User.Read', 'User.Read.All']
 
 /** Calls that a session remembers. */
 const rememberedCalls = 5
@@ -50,9 +23,9 @@ export function createDemo({ broker, msalSession, msalRoutes }: KoaMsal, graph: 
 		const { token, call } = await timed('This page', () => broker.acquireSilent(ctx.session))
 		const [person, manager] = await Promise.all([
 			graph.lookUp(ctx.session, '/me', ['User.Read']),
-			isGranted(token, managerScopes)
-				? graph.lookUp(ctx.session, '/me/manager', managerScopes)
-				: ({ none: 'not asked' } as const),
+			ctx.session.readsManager || isGranted(token, managerScopes)
+				? graph.lookUp(ctx.session, '/me/manager', managerScopes).catch(orNotAsked)
+				: notAsked,
 		])
 		const calls: readonly Call[] = ctx.session.calls ?? []
 		const { tasks } = broker.statistics
@@ -60,25 +33,16 @@ export function createDemo({ broker, msalSession, msalRoutes }: KoaMsal, graph: 
 	})
 
 	// Post, redirect, get: a reload shows the same page again and repeats nothing.
-	const acquiring = (what: string, request: SilentRequest, times = 1) =>
-		router.post(
-			`/token/${what.toLowerCase().replaceAll(' ', '-')}`,
-			requireSameOrigin(place),
-			async (ctx) => {
-				const acquire = () => timed(what, () => broker.acquireSilent(ctx.session, request))
-				const [first, ...others] = await Promise.all(Array.from({ length: times }, acquire))
-				const joined = others.filter(({ call }) => call.outcome === 'inflight').length
-				ctx.session.calls = [{ ...first?.call, joined }, ...(ctx.session.calls ?? [])].slice(
-					0,
-					rememberedCalls,
-				)
-				ctx.status = 303
-				ctx.redirect('/#token')
-			},
-		)
-	acquiring('Acquire again', {})
-	acquiring('Force a refresh', { forceRefresh: true })
-	acquiring('Ten at once', { forceRefresh: true }, 10)
+	for (const { name, path, request, times } of actions)
+		router.post(path, requireSameOrigin(place), async (ctx) => {
+			const acquire = () => timed(name, () => broker.acquireSilent(ctx.session, request))
+			const [first, ...others] = await Promise.all(Array.from({ length: times }, acquire))
+			const joined = others.filter(({ call }) => call.outcome === 'inflight').length
+			const calls = [{ ...first?.call, joined }, ...(ctx.session.calls ?? [])]
+			ctx.session.calls = calls.slice(0, rememberedCalls)
+			ctx.status = 303
+			ctx.redirect('/#token')
+		})
 
 	// The guard sends people to the provider when they are not signed in, when it asks for them, and for scopes
 	// that they have not granted yet; then it brings them back here.
@@ -88,6 +52,7 @@ export function createDemo({ broker, msalSession, msalRoutes }: KoaMsal, graph: 
 	})
 	router.get('/manager', requireSignedIn(), async (ctx) => {
 		await broker.acquireSilent(ctx.session, { scopes: managerScopes })
+		ctx.session.readsManager = true
 		ctx.redirect('/')
 	})
 
@@ -109,14 +74,12 @@ export function createDemo({ broker, msalSession, msalRoutes }: KoaMsal, graph: 
 	return app
 }
 
-async function timed(
-	what: string,
-	acquire: () => Promise<AcquiredToken>,
-): Promise<{ token: AcquiredToken; call: Call }> {
-	const started = performance.now()
-	const token = await acquire()
-	const took = performance.now() - started
-	return { token, call: { what, outcome: token.outcome, took, at: Date.now() } }
+const notAsked = { none: 'not asked' } as const
+
+/** A permission that was taken back is one that was not given. */
+function orNotAsked(error: unknown): typeof notAsked {
+	if (error instanceof BrokerError && error.code === 'ERR_INTERACTION_REQUIRED') return notAsked
+	throw error
 }
 
 function isGranted({ scopes }: AcquiredToken, wanted: readonly string[]): boolean {

@@ -1,8 +1,16 @@
 import { createHash } from 'node:crypto'
 import type { Context } from 'koa'
-import type { Place } from './app.js'
 import { type Html, html, trusted } from './html.js'
 import { style } from './style.js'
+
+/** What the pages say of where the demo runs. */
+export interface Place {
+	readonly origin: string
+	/** The provider is the stand-in for development. */
+	readonly standIn: boolean
+	/** Tokens and sessions are in Redis, else in this process. */
+	readonly redis: boolean
+}
 
 /** A page of the demo. */
 export interface Page {

@@ -67,7 +67,8 @@ dd small { display: block; }
 
 .photo { position: relative; display: grid; place-items: center; width: 6rem; height: 6rem; border-radius: 50%; overflow: hidden;
 	background: var(--refreshed-ground); color: var(--refreshed); font-size: 1.9rem; font-weight: 650; }
-.photo img { position: absolute; inset: 0; width: 100%; height: 100%; object-fit: cover; }
+/* Over the initials: where there is no photo, a background is nothing, and an img would be a broken picture. */
+.photo::after { content: ''; position: absolute; inset: 0; background: url(/user/photo) center / cover; }
 .person h1 { margin: 1.1rem 0 .2rem; font-size: 1.5rem; overflow-wrap: anywhere; }
 .job { margin: 0; color: var(--quiet); }
 .person dl:last-child, .person details p { margin-bottom: 0; }

@@ -36,18 +36,13 @@ describe('the demo, in a browser', { timeout: 60_000 }, () => {
 		await page.getByRole('link', { name: 'Sign in' }).click()
 		await page.waitForURL(`${demo.pagesOrigin}/**`)
 		await shoot(page, '2-account-picker')
+		const photo = page.waitForResponse(`${demo.origin}/user/photo`)
 		await page.getByRole('button', { name: 'Ada Lovelace' }).click()
-
 		await page.waitForURL(`${demo.origin}/`)
 		assert.equal(await heading(page), 'Ada Lovelace')
 		assert.equal(await page.locator('.job').innerText(), 'Analyst')
 		assert.equal(await outcome(page), 'hit')
-		assert.ok(
-			await page
-				.locator('.photo img')
-				.evaluate((photo) => (photo as unknown as { naturalWidth: number }).naturalWidth),
-			'the photo is there',
-		)
+		assert.deepEqual([(await photo).status(), (await photo).headers()['content-type']], [200, 'image/png'])
 		await shoot(page, '3-signed-in')
 
 		await press(page, 'Acquire again')
@@ -69,6 +64,8 @@ describe('the demo, in a browser', { timeout: 60_000 }, () => {
 		await page.getByRole('button', { name: 'Accept' }).click()
 		await page.getByText('Charles Babbage').waitFor()
 		assert.ok((await page.locator('.scopes code').allInnerTexts()).includes('User.Read.All'))
+		await press(page, 'Force a refresh')
+		await page.getByText('Charles Babbage').waitFor()
 		assert.doesNotMatch(await page.content(), /eyJ[\w-]{10}/, 'no token is shown')
 		await shoot(page, '6-manager')
 
@@ -166,7 +163,9 @@ describe('the demo, in a browser', { timeout: 60_000 }, () => {
 	it('shows a guest, who has neither photo nor manager', async () => {
 		const { context } = await visit(browser)
 		const page = await context.newPage()
+		const photo = page.waitForResponse(`${demo.origin}/user/photo`)
 		await signIn(page, demo, 'Emmy Noether')
+		assert.equal((await photo).status(), 404)
 		assert.equal(await page.locator('.photo').innerText(), 'EN')
 		assert.equal(await page.locator('.job').innerText(), 'No job title')
 		await shoot(page, '8-guest')
@@ -181,11 +180,11 @@ describe('the demo, in a browser', { timeout: 60_000 }, () => {
 		await shoot(page, '9-not-found')
 
 		await signIn(page, demo, 'Ada Lovelace')
-		const forged = await context.request.post(`${demo.origin}/token/force-a-refresh`, {
+		const forged = await context.request.post(`${demo.origin}/token/refresh`, {
 			headers: { 'Sec-Fetch-Site': 'cross-site' },
 		})
 		assert.equal(forged.status(), 403)
-		const foreign = await context.request.post(`${demo.origin}/token/force-a-refresh`, {
+		const foreign = await context.request.post(`${demo.origin}/token/refresh`, {
 			headers: { Origin: 'https://evil.example' },
 		})
 		assert.equal(foreign.status(), 403)

@@ -1,8 +1,8 @@
 import type { AcquiredToken, Outcome } from '../../../src/index.js'
-import type { Call, Place } from '../app.js'
+import { type Action, actions, type Call } from '../acquisitions.js'
 import type { Lookup, Profile } from '../graph.js'
 import { type Html, html } from '../html.js'
-import type { Page } from '../layout.js'
+import type { Page, Place } from '../layout.js'
 
 /** What the page of somebody who is signed in shows. */
 export interface Home {
@@ -37,7 +37,7 @@ function personCard({ token, person, manager }: Home, name: string): Html {
 	const { username, objectId, tenantId } = token.account
 	const profile = 'profile' in person ? person.profile : undefined
 	return html`<section class="card person" aria-labelledby="name">
-<span class="photo"><span aria-hidden="true">${initialsOf(name)}</span><img src="/user/photo" alt="" width="96" height="96"></span>
+<span class="photo" aria-hidden="true">${initialsOf(name)}</span>
 <h1 id="name">${name}</h1>
 <p class="job">${profile?.jobTitle ?? (profile ? 'No job title' : 'Microsoft Graph did not answer')}</p>
 <dl>
@@ -79,9 +79,7 @@ function tokenCard({ place, token, own, calls, tasks }: Home): Html {
 <p>${explain(call)}</p>
 ${pathOf(call.outcome, place)}
 <div class="actions">
-${button('Acquire again', true)}
-${button('Force a refresh')}
-${button('Ten at once')}
+${actions.map(button)}
 </div>
 <dl>
 <dt>Time left</dt><dd data-until="${token.expiresOn.getTime()}">${timeUntil(token.expiresOn)}</dd>
@@ -89,14 +87,13 @@ ${button('Ten at once')}
 <dt>Granted</dt><dd class="scopes">${token.scopes.map((scope) => html`<code>${scope}</code> `)}</dd>
 </dl>
 ${calls.length > 0 && callTable(calls)}
-<p class="quiet">To show this page a token was needed as well: ${own.outcome}, ${writeTime(own.took)}. The worker threads
-have had ${tasks} ${tasks === 1 ? 'task' : 'tasks'} since the start, and a hit adds none. The token itself stays on the server.</p>
+<p class="quiet">${calls.length > 0 && `To show this page a token was needed as well: ${own.outcome}, ${writeTime(own.took)}. `}The
+worker threads have had ${tasks} ${tasks === 1 ? 'task' : 'tasks'} since the start, and a hit adds none. The token itself stays on the server.</p>
 </section>`
 }
 
-function button(what: string, primary = false): Html {
-	const path = what.toLowerCase().replaceAll(' ', '-')
-	return html`<form method="post" action="/token/${path}"><button${!primary && html` class="plain"`}>${what}</button></form>`
+function button({ name, path }: Action, position: number): Html {
+	return html`<form method="post" action="${path}"><button${position > 0 && html` class="plain"`}>${name}</button></form>\n`
 }
 
 function callTable(calls: readonly Call[]): Html {
@@ -133,8 +130,7 @@ function explain({ outcome, joined = 0 }: Call): Html {
 		case 'hit':
 			return html`The broker held it: one look-up in memory, on the main thread. No thread hop, no worker, no provider.`
 		case 'stale':
-			return html`The broker held it and gave it out at once, and because it is past half its life one refresh now runs
-behind it. Nobody waits for that.`
+			return html`The broker held it and gave it out at once, and because a refresh is due one now runs behind it. Nobody waits for that.`
 		case 'inflight':
 			return html`Somebody else had just asked for the same. This call joined theirs and cost nothing of its own.`
 		case 'cached':

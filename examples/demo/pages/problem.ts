@@ -1,7 +1,6 @@
 import type { BrokerError, BrokerErrorCode } from '../../../src/index.js'
-import type { Place } from '../app.js'
 import { html } from '../html.js'
-import type { Page } from '../layout.js'
+import type { Page, Place } from '../layout.js'
 
 /** What went wrong. */
 export interface Problem {
@@ -68,6 +67,10 @@ const otherwise: Advice = {
 	link: home,
 }
 
+function seconds(count: number): string {
+	return count > 1 ? `${Math.ceil(count)} seconds` : 'a second'
+}
+
 /** Says what went wrong in words, and what to do. */
 export function problemPage(place: Place, { status, error }: Problem): Page {
 	const advice = (error && adviceByCode[error.code]) ?? adviceByStatus[status] ?? otherwise
@@ -79,7 +82,7 @@ export function problemPage(place: Place, { status, error }: Problem): Page {
 <section class="hero">
 <p class="status">${status}</p>
 <h1>${advice.title}</h1>
-<p class="lead">${advice.text}${wait !== undefined && html` Trying again makes sense in ${Math.ceil(wait)} seconds.`}</p>
+<p class="lead">${advice.text}${wait !== undefined && html` Trying again makes sense in ${seconds(wait)}.`}</p>
 <p><a class="button" href="${advice.link.href}">${advice.link.text}</a></p>
 ${error && html`<p class="quiet"><code>${error.code}</code></p>`}
 </section>`,

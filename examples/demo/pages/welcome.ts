@@ -1,6 +1,5 @@
-import type { Place } from '../app.js'
 import { html } from '../html.js'
-import type { Page } from '../layout.js'
+import type { Page, Place } from '../layout.js'
 
 /** What somebody sees who is not signed in. */
 export function welcomePage(place: Place): Page {
