@@ -24,6 +24,7 @@ export async function callback(
 		// The browser's back button, or reload, posts a form again whose transaction is done.
 		const returnTo = state && (await login.broker.findReturnTo(state))
 		if (returnTo) return sendTo(ctx, returnTo)
+		login.transactions.endOnly(ctx)
 		throw new BrokerError(
 			'ERR_LOGIN_REJECTED',
 			'This sign-in cannot be completed: it took too long, was completed before, or began in another browser.',

@@ -61,6 +61,15 @@ export function createTransactions(settings: Settings) {
 			clearCookie(ctx.res, cookie)
 			return open(cookie.name, sealed)
 		},
+
+		/**
+		 * Ends the one sign-in under way, when an answer has come that is not its own. Of several it cannot be said
+		 * which one was meant: they stay, and with them the other tabs.
+		 */
+		endOnly(ctx: Context): void {
+			const [only, more] = Object.keys(readCookies(ctx.req)).filter((name) => name.startsWith(prefix))
+			if (only !== undefined && more === undefined) clearCookie(ctx.res, named(only))
+		},
 	}
 
 	function named(name: string) {
