@@ -738,6 +738,59 @@ describe('the callback', () => {
 		})
 	})
 
+	describe('A16: with an OpenID configuration that cannot be believed', () => {
+		it('answers 502 and sends nobody anywhere, until it can', async () => {
+			const fresh = await createOnRedis()
+			const reader = createBrowser({ ca: world.standIn.ca })
+			try {
+				const { origin, authority, issuer, tenantId } = world.standIn
+				const page = await reader.get(`${authority}/v2.0/.well-known/openid-configuration`)
+				const good = page.json<Record<string, unknown>>()
+				const evil = (name: string) => String(good[name]).replace(/^https?:\/\/[^/]+/, 'https://evil.example')
+				const plain = (name: string) => String(good[name]).replace('https:', 'http:')
+				const bad: Record<string, object> = {
+					'issuer of another host': { ...good, issuer: evil('issuer') },
+					'issuer over http': { ...good, issuer: plain('issuer') },
+					'issuer of another tenant': {
+						...good,
+						issuer: issuer.replace(tenantId, '22222222-2222-4333-8444-555555555555'),
+					},
+					'issuer of any tenant': { ...good, issuer: `${origin}/{tenantid}/v2.0` },
+					'no issuer': { ...good, issuer: undefined },
+					'keys of another host': { ...good, jwks_uri: evil('jwks_uri') },
+					'keys over http': { ...good, jwks_uri: plain('jwks_uri') },
+					'token endpoint of another host': { ...good, token_endpoint: evil('token_endpoint') },
+					'token endpoint over http': { ...good, token_endpoint: plain('token_endpoint') },
+					'pages over http': { ...good, authorization_endpoint: 'http://evil.example/authorize' },
+					'pages of a script': { ...good, authorization_endpoint: 'javascript:alert(1)' },
+					'a list': [good],
+				}
+				world.standIn.clearLog()
+				for (const [what, body] of Object.entries(bad)) {
+					world.standIn.inject({ on: 'discovery', status: 200, body })
+					const refused = await fresh.browser().get(`${fresh.origin}/user/login`)
+					assert.equal(refused.status, 502, what)
+					assert.match(refused.html, /ERR_IDP_PROTOCOL/, what)
+					assert.ok(!refused.html.includes('evil.example'))
+					assert.equal(refused.headers.getSetCookie().length, 0)
+				}
+				for (const fault of [
+					{ status: 302, headers: { location: 'https://evil.example/' } },
+					{ status: 200, body: '<h1>hello</h1>' },
+					{ status: 404, body: {} },
+				]) {
+					world.standIn.inject({ on: 'discovery', ...fault })
+					assert.equal((await fresh.browser().get(`${fresh.origin}/user/login`)).status, 502)
+				}
+				assert.equal(world.standIn.count('token'), 0)
+				assert.equal((await fresh.signIn(fresh.browser())).status, 200)
+			} finally {
+				await reader.close()
+				await fresh.close()
+			}
+		})
+	})
+
 	describe('for an authority of many tenants', () => {
 		const common = () => `${world.standIn.origin}/common`
 

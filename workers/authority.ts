@@ -84,14 +84,31 @@ export function readConfiguration(
 	const page = (value: URL) => value.protocol === 'https:' || isLoopback(value.hostname)
 	const endSession = url('end_session_endpoint')
 	return {
-		// External ID names its issuer by tenant id: another host, which knownAuthorities then lists.
-		issuer: required('issuer', (value) => own(value) || knownAuthorities.includes(value.host)),
+		issuer: required(
+			'issuer',
+			(value) =>
+				value.protocol === 'https:' &&
+				// External ID names its issuer by tenant id: another host, which knownAuthorities then lists.
+				(value.host === host || knownAuthorities.includes(value.host)) &&
+				isAbout(value, authority),
+		),
 		tokenEndpoint: required('token_endpoint', own),
 		jwksUri: required('jwks_uri', own),
 		authorizationEndpoint: required('authorization_endpoint', page),
 		...(endSession && page(endSession) && { endSessionEndpoint: endSession.href }),
 		issParameterSupported: document.authorization_response_iss_parameter_supported === true,
 	}
+}
+
+/**
+ * Whether an issuer is the authority's: of the tenant whose id the authority names, and of any tenant only where
+ * the authority is everybody's. A tenant's domain name does not tell its id.
+ */
+function isAbout(issuer: URL, authority: string): boolean {
+	const [, tenant = ''] = new URL(authority).pathname.toLowerCase().split('/')
+	const segments = decodeURI(issuer.pathname).toLowerCase().split('/')
+	if (segments.includes('{tenantid}')) return tenant === 'common' || tenant === 'organizations'
+	return !/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(tenant) || segments.includes(tenant)
 }
 
 function isLoopback(hostname: string): boolean {
