@@ -357,6 +357,30 @@ describe('the session middleware', () => {
 			await app.close()
 		}
 	})
+
+	it('refuses an application whose ctx.session is another koa-session’s, and stores nothing there', async () => {
+		const session = createMsalSession(sessionOptions())
+		const app = new Koa()
+		app.keys = ['k']
+		const errors: unknown[] = []
+		app.on('error', (error) => errors.push(error))
+		app.use(createKoaSession({ key: 'plain' }, app))
+		app.use(session)
+		app.use((ctx) => {
+			;(ctx as Context).session.msal = 'a ticket'
+			ctx.body = 'set'
+		})
+		const server = createServer(app.callback())
+		try {
+			const { status, lines } = await request(await listen(server))
+			assert.deepEqual([status, lines], [500, []])
+			assert.ok(errors[0] instanceof BrokerError && errors[0].code === 'ERR_CONFIG')
+		} finally {
+			server.closeAllConnections()
+			server.close()
+			await session.close()
+		}
+	})
 })
 
 describe('a stored session', () => {

@@ -3,6 +3,7 @@ import Keygrip from 'keygrip'
 import type { Context, Middleware } from 'koa'
 import createKoaSession, { type CreateSessionOptions } from 'koa-session'
 import { LRUCache } from 'lru-cache'
+import { BrokerError } from '../errors.js'
 import { createSealer, deriveKey } from '../sealing.js'
 import { type KoaMsalOptions, resolveSettings, type Settings } from '../settings.js'
 import { clearCookie, leaveCookie, readCookieValues, sessionCookie, setCookie } from './cookies.js'
@@ -42,6 +43,9 @@ interface RequestSession {
 	deadline: number | undefined
 	cookie: 'keep' | 'clear' | { readonly key: string }
 }
+
+/** The stores of this library's session middlewares, to be told from those of a plain koa-session. */
+const ownStores = new WeakSet<object>()
 
 const accessByRequest = new WeakMap<object, SessionAccess>()
 
@@ -179,6 +183,7 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 		},
 	}
 
+	ownStores.add(koaSessionOptions.store as object)
 	const middlewares = new WeakMap<object, Middleware>()
 	const middlewareOf = (app: Context['app']): Middleware => {
 		let middleware = middlewares.get(app)
@@ -228,7 +233,14 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 		})
 		keepHeadersOfErrors(ctx, () => presented || request.cookie !== 'keep')
 		try {
-			await middlewareOf(ctx.app)(ctx, next)
+			const middleware = middlewareOf(ctx.app)
+			// koa-session yields to one that was there first, in whose cookie everything would then be readable.
+			if (!ownStores.has((ctx as { sessionOptions?: { store?: object } }).sessionOptions?.store ?? {}))
+				throw new BrokerError(
+					'ERR_CONFIG',
+					'This application has another koa-session. Use msalSession alone.',
+				)
+			await middleware(ctx, next)
 		} finally {
 			finish(ctx, request, presented)
 		}
