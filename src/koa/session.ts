@@ -5,6 +5,7 @@ import createKoaSession, { type CreateSessionOptions } from 'koa-session'
 import { LRUCache } from 'lru-cache'
 import { BrokerError } from '../errors.js'
 import { createSealer, deriveKey } from '../sealing.js'
+import { ticketOf } from '../session.js'
 import { type KoaMsalOptions, resolveSettings, type Settings } from '../settings.js'
 import { clearCookie, leaveCookie, readCookieValues, sessionCookie, setCookie } from './cookies.js'
 import { createMemoryBackend, createRedisBackend } from './session-backend.js'
@@ -41,6 +42,8 @@ interface RequestSession {
 	ended: boolean
 	/** When the session ends at the latest. */
 	deadline: number | undefined
+	/** Of the sign-in that the deadline counts from. */
+	partition: string | undefined
 	cookie: 'keep' | 'clear' | { readonly key: string }
 }
 
@@ -149,20 +152,27 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 				const request = requestOf(ctx)
 				request.loaded = key
 				request.deadline = stored.deadline
+				request.partition = ticketOf(stored.data)?.partition
 				if (!touched.has(key)) {
 					touched.set(key, true)
 					// Not waited for, and harmless when it fails: the next one comes soon.
-					backend.touch(key, Math.min(idleTimeout, stored.deadline - Date.now())).catch(() => {})
+					backend.touch(key, Math.max(1, Math.min(idleTimeout, stored.deadline - Date.now()))).catch(() => {})
 				}
 				return { ...pick(stored.data), _session: true }
 			},
 			set: async (key: string, session: SessionData, _maxAge: number, { ctx }: { ctx?: Context }) => {
 				const request = requestOf(ctx)
-				request.deadline ??= Date.now() + absoluteTimeout
+				const partition = ticketOf(session)?.partition
+				const signedInNow = partition !== undefined && partition !== request.partition
+				if (request.deadline === undefined || signedInNow) request.deadline = Date.now() + absoluteTimeout
+				request.partition = partition
 				const lifetime = Math.min(idleTimeout, request.deadline - Date.now())
 				const data = JSON.stringify({ deadline: request.deadline, data: pick(session) })
 				const sealed = sealer.seal('session', key, data)
-				if (!request.ended) {
+				if (lifetime <= 0) {
+					request.ended = true
+					await backend.remove(key)
+				} else if (!request.ended) {
 					if (request.loaded !== key) await backend.create(key, sealed, lifetime)
 					else request.ended = !(await backend.replace(key, sealed, lifetime))
 				}
@@ -174,7 +184,6 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 				const request = requestOf(ctx)
 				const wasLoaded = request.loaded === key
 				request.loaded = undefined
-				request.deadline = undefined
 				request.cookie = 'clear'
 				const removed = await backend.remove(key)
 				// A new id for a session that is gone (`regenerate()`) would bring it back.
@@ -218,6 +227,7 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 			loaded: undefined,
 			ended: false,
 			deadline: undefined,
+			partition: undefined,
 			cookie: 'keep',
 		}
 		requests.set(ctx.req, request)
