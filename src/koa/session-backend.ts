@@ -9,6 +9,8 @@ export interface SessionBackend {
 	create(key: string, sealed: string, lifetime: number): Promise<void>
 	/** Writes only over what is there: a slow request must not bring back a session that was ended meanwhile. */
 	replace(key: string, sealed: string, lifetime: number): Promise<boolean>
+	/** Writes the same contents under another seal, unless they have changed meanwhile. Their time to live stays. */
+	reseal(key: string, before: string, after: string): Promise<void>
 	/** Lets the session live on from now, if it is there. */
 	touch(key: string, lifetime: number): Promise<void>
 	/** @returns whether it was there */
@@ -27,6 +29,9 @@ export function createMemoryBackend({ sessions }: MemoryTokenStore): SessionBack
 			sessions.set(key, sealed, { ttl: lifetime })
 			return true
 		},
+		reseal: async (key, before, after) => {
+			if (sessions.peek(key) === before) sessions.set(key, after, { ttl: sessions.getRemainingTTL(key) })
+		},
 		touch: async (key, lifetime) => {
 			const sealed = sessions.peek(key)
 			if (sealed !== undefined) sessions.set(key, sealed, { ttl: lifetime })
@@ -35,6 +40,10 @@ export function createMemoryBackend({ sessions }: MemoryTokenStore): SessionBack
 		close: async () => {},
 	}
 }
+
+const resealScript = `
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2], 'KEEPTTL') end
+`
 
 /**
  * koa-redis, with what it lacks: it swallows errors of the connection, knows no deadline, always writes, and does not
@@ -51,6 +60,10 @@ export function createRedisBackend({ connection }: RedisTokenStore): SessionBack
 		create: (key, sealed, lifetime) => onRedis(client, () => store.set(key, sealed, lifetime)),
 		replace: (key, sealed, lifetime) =>
 			onRedis(client, async () => (await client.set(key, sealed, 'PX', Math.ceil(lifetime), 'XX')) === 'OK'),
+		reseal: (key, before, after) =>
+			onRedis(client, async () => {
+				await client.eval(resealScript, 1, key, before, after)
+			}),
 		touch: (key, lifetime) =>
 			onRedis(client, async () => {
 				await client.pexpire(key, Math.ceil(lifetime))
