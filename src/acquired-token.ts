@@ -21,25 +21,36 @@ export interface AcquiredToken {
 	readonly outcome: Outcome
 }
 
-/** Revives a token that came over the thread. */
+/**
+ * Revives a token that came over the thread. One object answers many callers, so none of them can change it:
+ * dates are made anew each time they are read.
+ */
 export function toAcquiredToken(
 	token: WireToken,
 	account: SignedInAccount,
 	refreshOn: number,
 	outcome: Outcome,
 ): AcquiredToken {
+	const { accessToken, tokenType, expiresOn } = token
 	return Object.freeze({
-		accessToken: token.accessToken,
-		tokenType: token.tokenType,
-		expiresOn: new Date(token.expiresOn),
-		refreshOn: new Date(refreshOn),
+		accessToken,
+		tokenType,
+		get expiresOn() {
+			return new Date(expiresOn)
+		},
+		get refreshOn() {
+			return new Date(refreshOn)
+		},
 		scopes: Object.freeze([...token.scopes]),
-		account,
+		account: Object.freeze({ ...account }),
 		outcome,
 	})
 }
 
 /** The same token, come by otherwise. */
 export function withOutcome(token: AcquiredToken, outcome: Outcome): AcquiredToken {
-	return Object.freeze({ ...token, outcome })
+	const copy = Object.getOwnPropertyDescriptors(token)
+	return Object.freeze(
+		Object.defineProperties({} as AcquiredToken, { ...copy, outcome: { ...copy.outcome, value: outcome } }),
+	)
 }

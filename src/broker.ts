@@ -9,23 +9,10 @@ import { type NormalisedScopes, normaliseScopes } from './scopes.js'
 import { createSealer, type Sealer } from './sealing.js'
 import { requireTicket, type SessionLike, type SessionTicket, ticketOf } from './session.js'
 import { type KoaMsalOptions, resolveSettings, type Settings } from './settings.js'
+import { checkClaims, checkSilentRequest, type SilentRequest } from './silent-request.js'
 import { SingleFlight } from './single-flight.js'
 import type { ProviderMetadata, WireToken } from './wire.js'
 import { WorkerPool } from './worker-pool.js'
-
-/** What `acquireSilent` is asked for. */
-export interface SilentRequest {
-	/** Scopes of one resource. Default: the setting's. */
-	readonly scopes?: readonly string[]
-	/** Asks the provider although a token is held, as after a role was granted. Default `false`. */
-	readonly forceRefresh?: boolean
-	/** A claims challenge (a JSON text) from a downstream API: asks the provider with it. */
-	readonly claims?: string
-	/** Goes to the provider's logs. Default: a random UUID. */
-	readonly correlationId?: string
-	/** Stops this caller's wait. The work goes on: others may have joined it. */
-	readonly signal?: AbortSignal
-}
 
 /** What a sign-in has to remember until the provider answers. Secret: sealed, in the browser, for 15 minutes. */
 export interface LoginTransaction {
@@ -130,11 +117,16 @@ export class TokenBroker {
 	 * @throws ERR_SIGNED_OUT nobody is signed in, or not any more
 	 * @throws ERR_INTERACTION_REQUIRED the provider wants the person back; carries `claims` and `scopes`
 	 * @throws ERR_IDP_UNAVAILABLE, ERR_STORE_UNAVAILABLE, ERR_OVERLOADED, ERR_WORKER_FAILED try again after `retryAfter`
-	 * @throws ERR_CLIENT_REJECTED, ERR_IDP_PROTOCOL, ERR_BROKER_CLOSED
+	 * @throws ERR_CLIENT_REJECTED, ERR_IDP_PROTOCOL, ERR_BAD_REQUEST, ERR_BROKER_CLOSED
 	 */
-	async acquireSilent(session: SessionLike, request: SilentRequest = {}): Promise<AcquiredToken> {
+	async acquireSilent(session: SessionLike, request?: SilentRequest): Promise<AcquiredToken> {
 		if (this.#closing) throw closed()
 		const ticket = requireTicket(session)
+		return this.#answer(ticket, request === undefined ? {} : checkSilentRequest(request))
+	}
+
+	async #answer(ticket: SessionTicket, request: SilentRequest): Promise<AcquiredToken> {
+		request.signal?.throwIfAborted()
 		const scopes = request.scopes === undefined ? this.#defaultScopes : normaliseScopes(request.scopes)
 
 		if (!request.forceRefresh) {
@@ -163,8 +155,7 @@ export class TokenBroker {
 		} = {},
 	): Promise<{ readonly url: string; readonly transaction: LoginTransaction }> {
 		if (this.#closing) throw closed()
-		if (request.claims !== undefined && !isJsonObject(request.claims))
-			throw new BrokerError('ERR_BAD_REQUEST', 'claims should be a JSON object, as text.')
+		if (request.claims !== undefined) checkClaims(request.claims)
 		const metadata = await this.#provider()
 		const scopes = request.scopes ?? this.#settings.scopes
 		const codeVerifier = randomText()
@@ -311,9 +302,13 @@ export class TokenBroker {
 				if (store.kind === 'memory' && result.sealed !== undefined) store.commit(partition, result.sealed)
 				return result
 			}
-			const { token, outcome } = await (store.kind === 'memory' ? store.inTurn(partition, run) : run())
+			const {
+				token,
+				outcome,
+				account: stored,
+			} = await (store.kind === 'memory' ? store.inTurn(partition, run) : run())
 			if (flight.abandoned) throw new BrokerError('ERR_SIGNED_OUT', 'The session was signed out meanwhile.')
-			return this.#keep(ticket, scopes, token, outcome, request.claims)
+			return this.#keep({ partition, account: stored }, scopes, token, outcome, request.claims)
 		})
 	}
 
@@ -433,18 +428,8 @@ function closed(): BrokerError {
 	return new BrokerError('ERR_BROKER_CLOSED', 'The broker was closed.')
 }
 
-function isJsonObject(text: string): boolean {
-	try {
-		const value: unknown = JSON.parse(text)
-		return typeof value === 'object' && value !== null && !Array.isArray(value)
-	} catch {
-		return false
-	}
-}
-
 async function abortable<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
 	if (!signal) return work
-	signal.throwIfAborted()
 	let stop: (() => void) | undefined
 	const aborted = new Promise<never>((_, reject) => {
 		stop = () => reject(signal.reason)

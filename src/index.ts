@@ -5,7 +5,6 @@ export {
 	createTokenBroker,
 	type LoginTransaction,
 	type SignIn,
-	type SilentRequest,
 	type TokenBroker,
 } from './broker.js'
 export { BrokerError, type BrokerErrorCode } from './errors.js'
@@ -17,4 +16,5 @@ export { type MemoryTokenStore, memoryTokenStore } from './memory-token-store.js
 export { type RedisSource, type RedisTokenStore, redisTokenStore } from './redis-token-store.js'
 export type { SessionLike, SessionTicket } from './session.js'
 export type { AuthOptions, ClientAssertionFunction, KoaMsalOptions, TokenStore } from './settings.js'
+export type { SilentRequest } from './silent-request.js'
 export type { SignedInAccount } from './wire.js'

@@ -1,13 +1,14 @@
 import { MessagePort } from 'node:worker_threads'
 import { expose, finalizer, type Remote, releaseProxy, wrap } from 'comlink'
 import type { AcquiredToken } from './acquired-token.js'
-import type { SilentRequest, TokenBroker } from './broker.js'
+import type { TokenBroker } from './broker.js'
 import { BrokerError } from './errors.js'
 import { answer, fromRemoteToken, type RemoteToken, toRemoteToken } from './remote/answers.js'
 import { checkRequest, checkTicket, type RemoteRequest, sessionFrom } from './remote/arguments.js'
 import { checkedPort } from './remote/checked-port.js'
 import { checkAnswer, checkCall } from './remote/messages.js'
 import type { SessionLike, SessionTicket } from './session.js'
+import type { SilentRequest } from './silent-request.js'
 import type { TaskAnswer } from './wire.js'
 
 /** A broker that lives in another thread. */

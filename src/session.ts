@@ -13,7 +13,7 @@ export type SessionLike = object | null | undefined
 
 /** The ticket of a session in which somebody is signed in. */
 export function ticketOf(session: SessionLike): SessionTicket | undefined {
-	const ticket = session && 'msal' in session ? session.msal : undefined
+	const ticket = typeof session === 'object' && session && 'msal' in session ? session.msal : undefined
 	return isTicket(ticket) ? ticket : undefined
 }
 
@@ -32,6 +32,9 @@ function isTicket(value: unknown): value is SessionTicket {
 		/^[\w-]{43}$/.test(partition) &&
 		typeof account === 'object' &&
 		account !== null &&
-		typeof account.homeAccountId === 'string'
+		typeof account.homeAccountId === 'string' &&
+		typeof account.tenantId === 'string' &&
+		typeof account.objectId === 'string' &&
+		typeof account.username === 'string'
 	)
 }

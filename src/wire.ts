@@ -131,6 +131,8 @@ export interface AcquireParams extends ProviderCall {
 export interface AcquireResult {
 	readonly outcome: 'cached' | 'refreshed'
 	readonly token: WireToken
+	/** Whose it is, as the stored id_token says: a session's own word is not enough. */
+	readonly account: SignedInAccount
 	/** For the memory store, whose owner writes it. */
 	readonly sealed?: string
 }

@@ -1,5 +1,6 @@
 import { BrokerError } from '../src/errors.js'
 import type { AcquireParams, AcquireResult } from '../src/wire.js'
+import { accountOf } from './account.js'
 import { commitCache, openCache } from './blobs.js'
 import { redisStore, settings } from './context.js'
 import { createMsalClient, readTokenCache, translateMsalError } from './msal-client.js'
@@ -16,14 +17,18 @@ export async function acquire(params: AcquireParams): Promise<AcquireResult> {
 	const store = redisStore ?? (carried as CarriedStore)
 	const stored = await store.read(partition)
 	const cache = await openCache(store, partition, stored)
+	const account = accountOf(cache, homeAccountId)
 
 	if (!params.forceRefresh && params.claims === undefined) {
 		const wanted = { clientId: settings.clientId, homeAccountId, scopes, margin: settings.expiryMargin }
 		const token = findAccessToken(cache, wanted, Date.now())
-		if (token) return { outcome: 'cached', token }
+		if (token) return { outcome: 'cached', token, account }
 	}
 
 	const refreshed = await refresh(params, cache)
+	const answered = accountOf(refreshed.cache, homeAccountId)
+	if (answered.objectId !== account.objectId || answered.tenantId !== account.tenantId)
+		throw new BrokerError('ERR_IDP_PROTOCOL', 'The provider answered for another account.')
 	try {
 		await commitCache(store, partition, stored?.version ?? 0, refreshed.cache)
 	} catch (error) {
@@ -34,6 +39,7 @@ export async function acquire(params: AcquireParams): Promise<AcquireResult> {
 	return {
 		outcome: 'refreshed',
 		token: refreshed.token,
+		account: answered,
 		...(carried?.written !== undefined && { sealed: carried.written }),
 	}
 }

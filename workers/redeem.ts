@@ -1,12 +1,13 @@
 import { BrokerError } from '../src/errors.js'
-import type { RedeemParams, RedeemResult, SignedInAccount, StoredBlob } from '../src/wire.js'
+import type { RedeemParams, RedeemResult, StoredBlob } from '../src/wire.js'
+import { toAccount } from './account.js'
 import { openCache, sealCache } from './blobs.js'
 import { redisStore, settings } from './context.js'
 import { createMsalClient, readTokenCache, translateMsalError } from './msal-client.js'
 import { CarriedStore } from './partition-store.js'
 import { authority, clientAssertion, providerCall, toWireToken } from './provider.js'
 import { holdsOnly, mergeTokenCaches, type TokenCacheJson } from './token-cache.js'
-import { type IdTokenClaims, verifyIdToken } from './verify-id-token.js'
+import { verifyIdToken } from './verify-id-token.js'
 
 /** Redeems an authorization code, once: claims the transaction, verifies who it is, stores the new partition. */
 export async function redeem(params: RedeemParams): Promise<RedeemResult> {
@@ -72,20 +73,5 @@ async function readPrevious(
 	} catch (error) {
 		if (error instanceof BrokerError && error.code === 'ERR_SIGNED_OUT') return undefined
 		throw error
-	}
-}
-
-function toAccount(homeAccountId: string, claims: IdTokenClaims): SignedInAccount {
-	const text = (value: unknown) =>
-		typeof value === 'string' && value !== '' ? value.slice(0, 256) : undefined
-	const name = text(claims.name)
-	const loginHint = text(claims.login_hint)
-	return {
-		homeAccountId,
-		tenantId: claims.tid,
-		objectId: claims.oid,
-		username: text(claims.preferred_username) ?? '',
-		...(name !== undefined && { name }),
-		...(loginHint !== undefined && { loginHint }),
 	}
 }

@@ -4,7 +4,7 @@ import { html, protect, showPage, wantsPage } from './page.js'
 
 const titles: Partial<Record<BrokerErrorCode, string>> = {
 	ERR_LOGIN_REJECTED: 'You are not signed in',
-	ERR_IDP_DENIED: 'You are not signed in',
+	ERR_IDP_DENIED: 'Nothing has changed',
 	ERR_INTERACTION_REQUIRED: 'Please sign in',
 	ERR_SIGNED_OUT: 'Please sign in',
 	ERR_FORBIDDEN: 'You may not open this page',
@@ -34,7 +34,7 @@ export function refuse(ctx: Context, error: BrokerError, loginPath: string): voi
 		error.status,
 		title,
 		html`<p>${message}</p>
-<p><a href="${loginPath}">Sign in</a> <a class="plain" href="/">Go to the start page</a></p>
+<p><a href="${loginPath}">${error.status === 503 ? 'Try again' : 'Sign in'}</a> <a class="plain" href="/">Go to the start page</a></p>
 <small>${error.code}</small>`,
 	)
 }

@@ -1,16 +1,12 @@
-import type { SilentRequest } from '../broker.js'
 import { BrokerError } from '../errors.js'
 import { type SessionLike, type SessionTicket, ticketOf } from '../session.js'
-import { isRecord } from './messages.js'
+import { checkSilentRequest, type SilentRequest } from '../silent-request.js'
 
 /** A {@link SilentRequest} that can be cloned: an `AbortSignal` cannot. */
 export type RemoteRequest = Omit<SilentRequest, 'signal'>
 
-/** Characters of one text in a request. A claims challenge, the longest, has a few hundred. */
+/** Characters of one text in a ticket. */
 const maxText = 16_384
-
-/** Far more scopes than one resource's token is ever asked for. */
-const maxScopes = 100
 
 /** The ticket of a session, field by field: whatever else is in the session stays in its thread. */
 export function checkTicket(session: SessionLike): SessionTicket | null {
@@ -38,23 +34,11 @@ export function sessionFrom(ticket: unknown): SessionLike {
 	return { msal }
 }
 
+/** A signal is heard in the caller's thread; one that comes over the port is nobody's. */
 export function checkRequest(request: unknown = {}): RemoteRequest {
-	if (!isRecord(request)) throw refused('The request', 'should be an object')
-	const { scopes, forceRefresh, claims, correlationId } = request
-	if (forceRefresh !== undefined && typeof forceRefresh !== 'boolean')
-		throw refused('forceRefresh', 'should be a boolean')
-	return {
-		...(scopes !== undefined && { scopes: scopeList(scopes) }),
-		...(forceRefresh !== undefined && { forceRefresh }),
-		...(claims !== undefined && { claims: text(claims, 'claims') }),
-		...(correlationId !== undefined && { correlationId: text(correlationId, 'correlationId') }),
-	}
-}
-
-function scopeList(value: unknown): string[] {
-	if (!Array.isArray(value) || value.length > maxScopes)
-		throw refused('scopes', `should be a list of at most ${maxScopes} texts`)
-	return Array.from(value, (scope) => text(scope, 'scopes'))
+	if (typeof request !== 'object' || request === null) return checkSilentRequest(request)
+	const { signal: _, ...rest } = request as SilentRequest
+	return checkSilentRequest(rest)
 }
 
 function text(value: unknown, field: string): string {

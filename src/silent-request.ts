@@ -1,0 +1,77 @@
+import { BrokerError } from './errors.js'
+
+/** What `acquireSilent` is asked for. */
+export interface SilentRequest {
+	/** Scopes of one resource, at least one and at most 100. Default: the setting's. */
+	readonly scopes?: readonly string[]
+	/** Asks the provider although a token is held, as after a role was granted. Default `false`. */
+	readonly forceRefresh?: boolean
+	/** A claims challenge (a JSON text) from a downstream API: asks the provider with it. */
+	readonly claims?: string
+	/** Goes to the provider's logs. Default: a random UUID. */
+	readonly correlationId?: string
+	/** Stops this caller's wait. The work goes on: others may have joined it. */
+	readonly signal?: AbortSignal
+}
+
+/** Characters of one text in a request. A claims challenge, the longest, has a few hundred. */
+const maxText = 16_384
+
+/** Far more scopes than one resource's token is ever asked for. */
+const maxScopes = 100
+
+/**
+ * The request again, field by field, without what is not one of its own. Callers may be written in JavaScript,
+ * or sit in another thread.
+ * @throws ERR_BAD_REQUEST
+ */
+export function checkSilentRequest(request: unknown): SilentRequest {
+	if (typeof request !== 'object' || request === null || Array.isArray(request))
+		throw refused('The request', 'should be an object')
+	const { scopes, forceRefresh, claims, correlationId, signal } = request as SilentRequest
+	if (scopes !== undefined) checkScopes(scopes)
+	if (forceRefresh !== undefined && typeof forceRefresh !== 'boolean')
+		throw refused('forceRefresh', 'should be a boolean')
+	if (claims !== undefined) checkClaims(claims)
+	if (correlationId !== undefined) checkText(correlationId, 'correlationId')
+	if (signal !== undefined && !(signal instanceof AbortSignal))
+		throw refused('signal', 'should be an AbortSignal')
+	return {
+		...(scopes !== undefined && { scopes: [...scopes] }),
+		...(forceRefresh !== undefined && { forceRefresh }),
+		...(claims !== undefined && { claims }),
+		...(correlationId !== undefined && { correlationId }),
+		...(signal !== undefined && { signal }),
+	}
+}
+
+/** @throws ERR_BAD_REQUEST when the text is no JSON object */
+export function checkClaims(claims: unknown): void {
+	checkText(claims, 'claims')
+	try {
+		const value: unknown = JSON.parse(claims as string)
+		if (typeof value === 'object' && value !== null && !Array.isArray(value)) return
+	} catch {
+		// Told below.
+	}
+	throw refused('claims', 'should be a JSON object, as text')
+}
+
+function checkScopes(scopes: unknown): void {
+	if (!Array.isArray(scopes) || scopes.length === 0 || scopes.length > maxScopes)
+		throw refused('scopes', `should be a list of 1 to ${maxScopes} texts`)
+	for (const scope of scopes) {
+		checkText(scope, 'scopes')
+		// RFC 6749, 3.3.
+		if (!/^[\x21\x23-\x5b\x5d-\x7e]+$/.test(scope)) throw refused('scopes', 'should be texts without spaces')
+	}
+}
+
+function checkText(value: unknown, field: string): void {
+	if (typeof value !== 'string' || value.length > maxText)
+		throw refused(field, `should be a text of at most ${maxText} characters`)
+}
+
+function refused(field: string, rule: string): BrokerError {
+	return new BrokerError('ERR_BAD_REQUEST', `${field} ${rule}.`)
+}

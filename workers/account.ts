@@ -1,0 +1,37 @@
+import { decodeJwt, type JWTPayload } from 'jose'
+import { BrokerError } from '../src/errors.js'
+import type { SignedInAccount } from '../src/wire.js'
+import type { TokenCacheJson } from './token-cache.js'
+
+/** Who somebody is, from the claims of a verified id_token. */
+export function toAccount(homeAccountId: string, claims: JWTPayload): SignedInAccount {
+	const text = (value: unknown) =>
+		typeof value === 'string' && value !== '' ? value.slice(0, 256) : undefined
+	const name = text(claims.name)
+	const loginHint = text(claims.login_hint)
+	return {
+		homeAccountId,
+		tenantId: text(claims.tid) ?? '',
+		// Personal accounts have no oid in some answers; their sub is as immutable.
+		objectId: text(claims.oid) ?? text(claims.sub) ?? '',
+		username: text(claims.preferred_username) ?? '',
+		...(name !== undefined && { name }),
+		...(loginHint !== undefined && { loginHint }),
+	}
+}
+
+/**
+ * Who a sealed cache belongs to: its id_token was verified when it was put there.
+ * @throws ERR_SIGNED_OUT when it holds none of this account's
+ */
+export function accountOf(cache: TokenCacheJson, homeAccountId: string): SignedInAccount {
+	for (const entry of Object.values(cache.IdToken ?? {})) {
+		if (entry.home_account_id !== homeAccountId || typeof entry.secret !== 'string') continue
+		try {
+			return toAccount(homeAccountId, decodeJwt(entry.secret))
+		} catch {
+			break
+		}
+	}
+	throw new BrokerError('ERR_SIGNED_OUT', 'The stored tokens are not this account’s. Sign in again.')
+}
