@@ -33,13 +33,16 @@ export function withEnvironment(
 	const redis = read('REDIS_URL') ?? read('REDIS')
 	const cookieName = read('COOKIE_NAME')
 	const proxy = read('HTTPS_PROXY') ?? read('https_proxy')
+	const noProxy = read('NO_PROXY') ?? read('no_proxy')
 	return {
 		...(redis !== undefined && options.store === undefined && { store: storeOf(redis) }),
 		...definedOnly({ secrets: listOf(read('MSAL_SECRETS')) }),
 		...options,
 		auth: { ...fromEnvironment, ...given },
 		...(cookieName !== undefined && { session: { cookieName, ...(options.session as Options) } }),
-		...(proxy !== undefined && { network: { proxy, ...(options.network as Options) } }),
+		...(proxy !== undefined && {
+			network: { proxy, ...(noProxy !== undefined && { noProxy }), ...(options.network as Options) },
+		}),
 	}
 }
 

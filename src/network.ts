@@ -1,5 +1,5 @@
 import { rootCertificates } from 'node:tls'
-import { Agent, type Dispatcher, ProxyAgent, request } from 'undici'
+import { Agent, type Dispatcher, EnvHttpProxyAgent, request } from 'undici'
 import { BrokerError } from './errors.js'
 
 /** How this process reaches the provider and Microsoft Graph; every value can cross a thread. */
@@ -10,6 +10,8 @@ export interface NetworkSettings {
 	readonly ca?: string
 	/** URL of a proxy for all calls. */
 	readonly proxy?: string
+	/** Hosts reached without the proxy, separated by commas. */
+	readonly noProxy?: string
 }
 
 export interface HttpAnswer {
@@ -40,11 +42,19 @@ const defaultMaxBytes = 1024 * 1024
  * waits 300 s), takes no CA and no proxy. Redirects are not followed: no endpoint that gets a secret or a
  * token may hand it on to another host.
  */
-export function createHttp({ timeout, ca, proxy }: NetworkSettings): Http {
+export function createHttp({ timeout, ca, proxy, noProxy = '' }: NetworkSettings): Http {
 	const tls = ca === undefined ? {} : { ca: [...rootCertificates, ca] }
 	const limits = { connectTimeout: timeout, headersTimeout: timeout, bodyTimeout: timeout }
 	const dispatcher: Dispatcher = proxy
-		? new ProxyAgent({ uri: proxy, requestTls: tls, proxyTls: tls, ...limits })
+		? new EnvHttpProxyAgent({
+				httpProxy: proxy,
+				httpsProxy: proxy,
+				noProxy,
+				connect: tls,
+				requestTls: tls,
+				proxyTls: tls,
+				...limits,
+			})
 		: new Agent({ connect: tls, ...limits })
 
 	const exchange = async (

@@ -93,6 +93,8 @@ export interface KoaMsalOptions {
 		readonly caFile?: string
 		/** URL of a proxy for all calls. */
 		readonly proxy?: string
+		/** Hosts reached without the proxy, separated by commas, as in `NO_PROXY`. Default: none. */
+		readonly noProxy?: string
 	}
 	readonly cache?: {
 		/** Tokens that L1 holds at most. Default 10,000. */
@@ -194,6 +196,7 @@ const expectations: Record<string, string> = {
 	'network.timeout': 'milliseconds, from 100 to 300000',
 	'network.caFile': 'a readable PEM file',
 	'network.proxy': 'an http:// or https:// URL (HTTPS_PROXY)',
+	'network.noProxy': 'host names, separated by commas (NO_PROXY)',
 	'cache.maxEntries': 'a whole number, 1 or more',
 	'cache.maxBytes': 'bytes, 1048576 or more',
 	'cache.expiryMargin': 'milliseconds, from 0 to 3600000',
@@ -276,6 +279,7 @@ const shape = z.strictObject({
 			.string()
 			.refine((text) => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol))
 			.optional(),
+		noProxy: z.string().optional(),
 	}),
 	cache: section({
 		maxEntries: whole(1, 100_000_000, 10_000),
@@ -358,6 +362,7 @@ function complete(data: z.infer<typeof shape>, ca: string | undefined): Settings
 			timeout: network.timeout,
 			...(ca !== undefined && { ca }),
 			...(network.proxy !== undefined && { proxy: network.proxy }),
+			...(network.noProxy !== undefined && { noProxy: network.noProxy }),
 		},
 		cache: data.cache,
 		graph: { endpoint: data.graph.endpoint.replace(/\/+$/, '') },

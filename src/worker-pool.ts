@@ -100,7 +100,7 @@ export class WorkerPool {
 }
 
 function toWorkerSettings({ auth, secrets, store, namespace, network, cache }: Settings): WorkerSettings {
-	const { timeout, ca, proxy } = network
+	const { timeout, ca, proxy, noProxy } = network
 	return {
 		clientId: auth.clientId,
 		authority: auth.authority,
@@ -115,6 +115,7 @@ function toWorkerSettings({ auth, secrets, store, namespace, network, cache }: S
 		network: {
 			timeout,
 			...(ca !== undefined && { ca }),
+			...(noProxy !== undefined && { noProxy }),
 			// It may carry a password.
 			...(proxy !== undefined && { proxy: createSecretKey(Buffer.from(proxy)) }),
 		},

@@ -13,6 +13,7 @@ export const sealer = createSealer(settings.secrets, settings.clientId)
 export const http = createHttp({
 	timeout: settings.network.timeout,
 	...(settings.network.ca !== undefined && { ca: settings.network.ca }),
+	...(settings.network.noProxy !== undefined && { noProxy: settings.network.noProxy }),
 	...(settings.network.proxy && { proxy: settings.network.proxy.export().toString() }),
 })
 /** `undefined` when the store is in memory on the main thread. */

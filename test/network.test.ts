@@ -1,0 +1,107 @@
+import assert from 'node:assert/strict'
+import { createServer as createHttpServer } from 'node:http'
+import { createServer } from 'node:https'
+import type { AddressInfo } from 'node:net'
+import { connect } from 'node:net'
+import { after, before, describe, it } from 'node:test'
+import { createDevCertificates, type DevCertificates } from '../dev/certificates.js'
+import { BrokerError } from '../src/index.js'
+import { createHttp, type Http, retryAfterSeconds } from '../src/network.js'
+
+const code = (expected: string) => (error: unknown) => error instanceof BrokerError && error.code === expected
+
+describe('calls to the provider', () => {
+	let tls: DevCertificates
+	let origin: string
+	const server = { close: () => {} }
+	const clients: Http[] = []
+	const client = (...settings: Parameters<typeof createHttp>) => {
+		const http = createHttp(...settings)
+		clients.push(http)
+		return http
+	}
+	before(async () => {
+		tls = await createDevCertificates()
+		const https = createServer({ key: tls.key, cert: tls.cert }, (request, response) => {
+			if (request.url === '/redirect')
+				response.writeHead(302, { location: 'https://elsewhere.invalid/' }).end()
+			else if (request.url === '/large') response.end('x'.repeat(3_000_000))
+			else if (request.url === '/drip') {
+				const timer = setInterval(() => response.write('x'), 50)
+				response.on('close', () => clearInterval(timer))
+			} else if (request.url !== '/hang') response.end(`via ${request.headers['x-via'] ?? 'nobody'}`)
+		})
+		await new Promise<void>((resolve) => https.listen(0, 'localhost', resolve))
+		origin = `https://localhost:${(https.address() as AddressInfo).port}`
+		server.close = () => {
+			https.closeAllConnections()
+			https.close()
+		}
+	})
+	after(async () => {
+		server.close()
+		await Promise.all(clients.map((http) => http.close()))
+	})
+
+	it('trust the given certificates beside Node’s own, and never a wrong one', async () => {
+		assert.equal((await client({ timeout: 1000, ca: tls.ca })(`${origin}/`)).status, 200)
+		await assert.rejects(client({ timeout: 1000 })(`${origin}/`), code('ERR_IDP_UNAVAILABLE'))
+		await assert.rejects(
+			client({ timeout: 1000, ca: tls.ca })(origin.replace('localhost', '127.0.0.2')),
+			code('ERR_IDP_UNAVAILABLE'),
+		)
+	})
+
+	for (const path of ['/hang', '/drip'])
+		it(`end at their deadline: ${path}`, async () => {
+			const started = performance.now()
+			await assert.rejects(client({ timeout: 300, ca: tls.ca })(origin + path), code('ERR_IDP_UNAVAILABLE'))
+			assert.ok(performance.now() - started < 1300)
+		})
+
+	it('read no more than their limit, and follow no redirect', async () => {
+		const http = client({ timeout: 1000, ca: tls.ca })
+		await assert.rejects(http(`${origin}/large`), code('ERR_IDP_PROTOCOL'))
+		assert.equal((await http(`${origin}/redirect`)).status, 302)
+	})
+
+	it('go through the proxy, but for the hosts that need none', async () => {
+		let tunnels = 0
+		const proxy = createHttpServer().on('connect', (request, socket) => {
+			tunnels++
+			const [host, port] = (request.url ?? '').split(':')
+			const target = connect(Number(port), host, () => {
+				socket.write('HTTP/1.1 200 OK\r\n\r\n')
+				target.pipe(socket).pipe(target)
+			})
+			for (const end of [target, socket]) end.on('error', () => {})
+		})
+		await new Promise<void>((resolve) => proxy.listen(0, 'localhost', resolve))
+		const settings = {
+			timeout: 1000,
+			ca: tls.ca,
+			proxy: `http://localhost:${(proxy.address() as AddressInfo).port}`,
+		}
+		try {
+			assert.equal((await client(settings)(`${origin}/`)).status, 200)
+			assert.equal(tunnels, 1)
+			assert.equal((await client({ ...settings, noProxy: 'localhost' })(`${origin}/`)).status, 200)
+			assert.equal(tunnels, 1)
+		} finally {
+			await Promise.all(clients.splice(0).map((http) => http.close()))
+			proxy.close()
+		}
+	})
+})
+
+describe('Retry-After', () => {
+	it('is read in seconds or as a date, within an hour', () => {
+		assert.equal(retryAfterSeconds({ 'retry-after': '17' }), 17)
+		assert.equal(retryAfterSeconds({ 'retry-after': '0' }), 1)
+		assert.equal(retryAfterSeconds({ 'retry-after': '999999' }), 3600)
+		const inTenSeconds = new Date(Date.now() + 10_000).toUTCString()
+		assert.ok(Math.abs((retryAfterSeconds({ 'retry-after': inTenSeconds }) ?? 0) - 10) < 2)
+		assert.equal(retryAfterSeconds({ 'retry-after': 'soon' }), undefined)
+		assert.equal(retryAfterSeconds({}), undefined)
+	})
+})
