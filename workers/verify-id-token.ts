@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { type JWTPayload, errors as joseErrors, jwtVerify } from 'jose'
 import { BrokerError } from '../src/errors.js'
 import type { WorkerSettings } from '../src/wire.js'
@@ -21,6 +22,7 @@ export interface IdTokenClaims extends JWTPayload {
 export async function verifyIdToken(
 	idToken: string,
 	nonce: string,
+	accessToken: string,
 	settings: Pick<WorkerSettings, 'clientId' | 'allowedTenants'>,
 	authority: Authority,
 ): Promise<IdTokenClaims> {
@@ -38,9 +40,11 @@ export async function verifyIdToken(
 			})
 		throw refused(`${code}`, error)
 	})
-	const { iss, tid, oid, sub, nonce: answered, aud, azp } = payload
+	const { iss, tid, oid, sub, nonce: answered, aud, azp, at_hash: hash } = payload
 	if (typeof tid !== 'string' || !/^[0-9a-z-]{1,64}$/i.test(tid)) throw refused('tid')
 	if (iss !== fillTenant(authority.metadata.issuer, tid)) throw refused('iss')
+	// Who somebody is, is tid and oid: a tid that the issuer does not vouch for is worth nothing.
+	if (!new URL(iss).pathname.split('/').includes(tid)) throw refused('tid')
 	if (!isKeyFor(authority, protectedHeader.kid, iss, tid)) throw refused('the key is another issuer’s')
 	if (settings.allowedTenants !== 'any' && !settings.allowedTenants.includes(tid))
 		throw new BrokerError('ERR_LOGIN_REJECTED', 'People of your organization can’t sign in here.', {
@@ -50,7 +54,13 @@ export async function verifyIdToken(
 	if (azp !== undefined && azp !== settings.clientId) throw refused('azp')
 	if (Array.isArray(aud) && aud.length > 1 && azp === undefined) throw refused('aud')
 	if (typeof sub !== 'string') throw refused('sub')
+	if (hash !== undefined && hash !== hashOf(accessToken)) throw refused('at_hash')
 	return { ...payload, tid, sub, oid: typeof oid === 'string' ? oid : sub }
+}
+
+/** OpenID Connect Core 3.1.3.6, for RS256: the left half of the SHA-256. */
+function hashOf(accessToken: string): string {
+	return createHash('sha256').update(accessToken, 'ascii').digest().subarray(0, 16).toString('base64url')
 }
 
 /** The issuer of a multi-tenant authority is a template: `https://login.microsoftonline.com/{tenantid}/v2.0`. */

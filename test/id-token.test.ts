@@ -1,0 +1,213 @@
+import assert from 'node:assert/strict'
+import { createHash, createHmac } from 'node:crypto'
+import { after, afterEach, before, describe, it } from 'node:test'
+import { decodeJwt, type JWTPayload } from 'jose'
+import { type Browser, createBrowser, type Page } from '../dev/cookie-jar-browser.js'
+import { clientIds, clientSecrets } from '../dev/directory.js'
+import type { ForgedKey } from '../dev/entra-stand-in.js'
+import { people } from '../dev/people.js'
+import { redisTokenStore } from '../src/index.js'
+import { type Application, createApplication, createWorld, type World } from './support/application.js'
+import { startRedis, type TestRedis } from './support/redis.js'
+
+const secrets = ['a test secret of more than 32 bytes: 0123456789']
+const otherTenant = '22222222-2222-4333-8444-555555555555'
+
+/** Seconds from now, as JWTs count. */
+const inSeconds = (seconds: number) => Math.floor(Date.now() / 1000) + seconds
+
+describe('the id_token of a sign-in', () => {
+	let world: World
+	let redis: TestRedis
+	let app: Application
+	let browser: Browser
+	before(async () => {
+		;[world, redis] = await Promise.all([createWorld(), startRedis()])
+		app = await createApplication(world, { secrets, store: redisTokenStore({ path: redis.path }) })
+		browser = createBrowser()
+	})
+	after(async () => {
+		await browser.close()
+		await app.close()
+		await redis.stop()
+		await world.close()
+	})
+	afterEach(() => {
+		world.standIn.clearFaults()
+		browser.jar.clear()
+	})
+
+	/** Sessions and blobs, as they were before the last sign-in. */
+	let stored: string[] = []
+
+	async function held(): Promise<string[]> {
+		return (await redis.dump()).filter((line) => /^koa-msal:[^:]+:[st]:/.test(line))
+	}
+
+	/** Signs in while the provider's id_token is replaced. */
+	async function signInWith(
+		forge: (idToken: string, answer: Record<string, unknown>) => unknown,
+	): Promise<Page> {
+		stored = await held()
+		world.standIn.inject({
+			grant: 'authorization_code',
+			rewrite: async (answer) => ({ ...answer, id_token: await forge(String(answer.id_token), answer) }),
+		})
+		return app.signIn(browser)
+	}
+
+	/** Changes claims and signs them again: with the provider's own key, unless said otherwise. */
+	function withClaims(changes: (claims: JWTPayload) => JWTPayload, key?: ForgedKey) {
+		return (idToken: string) =>
+			world.standIn.signIdToken(changes(decodeJwt(idToken)), key === undefined ? {} : { key })
+	}
+
+	async function assertRefused(page: Page): Promise<void> {
+		assert.equal(page.status, 400, page.html)
+		assert.match(page.html, /ERR_LOGIN_REJECTED/)
+		assert.ok(!/eyJ|contoso|stand-in/.test(page.html), 'nothing of the token is shown')
+		assert.deepEqual(
+			browser.jar.cookies.filter(({ name }) => /^msal-(?!tx)/.test(name)),
+			[],
+			'no session',
+		)
+		assert.deepEqual(await held(), stored, 'neither session nor blob')
+		assert.equal((await browser.get(`${app.origin}/token`)).status, 401)
+	}
+
+	const forgeries: Record<string, (idToken: string) => unknown> = {
+		'is missing': () => undefined,
+		'is empty': () => '',
+		'is no JWT': () => 'eyJhbGciOiJub25lIn0.e30.x.y',
+		'is another issuer’s': withClaims((claims) => ({ ...claims, iss: 'https://evil.example/v2.0' })),
+		'has the issuer with a slash more': withClaims((claims) => ({ ...claims, iss: `${claims.iss}/` })),
+		'is of another tenant’s issuer': withClaims((claims) => ({
+			...claims,
+			iss: String(claims.iss).replace(String(claims.tid), otherTenant),
+			tid: otherTenant,
+		})),
+		'names another tenant than its issuer': withClaims((claims) => ({ ...claims, tid: otherTenant })),
+		'names no tenant': withClaims(({ tid: _, ...claims }) => claims),
+		'names a tenant that is none': withClaims((claims) => ({ ...claims, tid: 'v2.0' })),
+		'is for another application': withClaims((claims) => ({ ...claims, aud: clientIds.certificate })),
+		'is for nobody': withClaims(({ aud: _, ...claims }) => claims),
+		'is for us and, unsaid who asked, for others': withClaims((claims) => ({
+			...claims,
+			aud: [clientIds.web, clientIds.certificate],
+		})),
+		'was asked for by another application': withClaims((claims) => ({
+			...claims,
+			azp: clientIds.certificate,
+		})),
+		'has expired': withClaims((claims) => ({ ...claims, exp: inSeconds(-400) })),
+		'never expires': withClaims(({ exp: _, ...claims }) => claims),
+		'is not valid yet': withClaims((claims) => ({ ...claims, nbf: inSeconds(400) })),
+		'does not say when it was issued': withClaims(({ iat: _, ...claims }) => claims),
+		'says nobody’s name': withClaims(({ sub: _, ...claims }) => claims),
+		'has no nonce (A6)': withClaims(({ nonce: _, ...claims }) => claims),
+		'has another nonce (A6)': withClaims((claims) => ({ ...claims, nonce: 'x'.repeat(43) })),
+		'is not signed': withClaims((claims) => claims, 'none'),
+		'is signed with a foreign key': withClaims((claims) => claims, 'foreign'),
+		'was changed after it was signed': (idToken) => {
+			const [header, payload, signature] = idToken.split('.')
+			const claims = { ...decodeJwt(idToken), oid: people.grace.oid }
+			assert.ok(payload)
+			return [header, Buffer.from(JSON.stringify(claims)).toString('base64url'), signature].join('.')
+		},
+		'is signed with the client’s secret instead of a key': (idToken) => {
+			const [, payload] = idToken.split('.')
+			const header = Buffer.from(JSON.stringify({ alg: 'HS256', typ: 'JWT' })).toString('base64url')
+			const mac = createHmac('sha256', clientSecrets.web).update(`${header}.${payload}`)
+			return [header, payload, mac.digest('base64url')].join('.')
+		},
+		'has the hash of another access token (A10)': withClaims((claims) => ({
+			...claims,
+			at_hash: hashOf('another token'),
+		})),
+		'has no text for the hash of the access token (A10)': withClaims((claims) => ({
+			...claims,
+			at_hash: 42,
+		})),
+	}
+	for (const [what, forge] of Object.entries(forgeries))
+		it(`is refused when it ${what}`, async () => {
+			await assertRefused(await signInWith(forge))
+		})
+
+	it('A6: is refused when it is that of an earlier sign-in', async () => {
+		let earlier = ''
+		await signInWith((idToken) => {
+			earlier = idToken
+			return ''
+		})
+		browser.jar.clear()
+		await assertRefused(await signInWith(() => earlier))
+	})
+
+	const accepted: Record<string, (claims: JWTPayload) => JWTPayload> = {
+		'comes as it is': (claims) => claims,
+		'expired within five minutes': (claims) => ({ ...claims, exp: inSeconds(-200) }),
+		'begins within five minutes': (claims) => ({ ...claims, nbf: inSeconds(200) }),
+		'names us as the one who asked': (claims) => ({ ...claims, azp: clientIds.web }),
+	}
+	for (const [what, changes] of Object.entries(accepted))
+		it(`is accepted when it ${what}`, async () => {
+			const page = await signInWith(withClaims(changes))
+			assert.equal(page.status, 200, page.html)
+			await signOut()
+		})
+
+	it('A10: is accepted with the hash of its access token', async () => {
+		const page = await signInWith((idToken, { access_token }) =>
+			withClaims((claims) => ({ ...claims, at_hash: hashOf(String(access_token)) }))(idToken),
+		)
+		assert.equal(page.status, 200, page.html)
+		await signOut()
+	})
+
+	it('says who signed in: tenant and object id, not the name that somebody goes by', async () => {
+		await signInWith(withClaims((claims) => ({ ...claims, preferred_username: people.grace.upn })))
+		const info = (await browser.get(`${app.origin}/user/info`)).json<Record<string, unknown>>()
+		assert.equal(info.objectId, people.ada.oid)
+		assert.equal(info.tenantId, world.standIn.tenantId)
+		assert.equal(info.username, people.grace.upn, 'for display')
+		await signOut()
+	})
+
+	it('tells that the keys cannot be fetched, and signs nobody in', async () => {
+		const fresh = await createApplication(world, { secrets })
+		try {
+			for (const fault of [{ drop: true }, { status: 500 }, { status: 429 }]) {
+				world.standIn.inject({ on: 'keys', ...fault })
+				const page = await fresh.signIn(fresh.browser())
+				assert.equal(page.status, 503, page.html)
+				assert.match(page.html, /ERR_IDP_UNAVAILABLE/)
+			}
+			assert.equal((await fresh.signIn(fresh.browser())).status, 200)
+		} finally {
+			await fresh.close()
+		}
+	})
+
+	it('F6: causes no look at the keys per unknown key', async () => {
+		const fresh = await createApplication(world, { secrets })
+		try {
+			assert.equal((await fresh.signIn(fresh.browser())).status, 200)
+			await world.standIn.rotateKeys({ keepOld: false })
+			world.standIn.clearLog()
+			for (let i = 0; i < 3; i++) assert.equal((await fresh.signIn(fresh.browser())).status, 400)
+			assert.ok(world.standIn.count('keys') <= 1, 'at most one in half a minute')
+		} finally {
+			await fresh.close()
+		}
+	})
+
+	async function signOut(): Promise<void> {
+		await browser.get(`${app.origin}/user/logout`)
+	}
+})
+
+/** OpenID Connect Core 3.1.3.6: the left half of the hash. */
+function hashOf(accessToken: string): string {
+	return createHash('sha256').update(accessToken, 'ascii').digest().subarray(0, 16).toString('base64url')
+}
