@@ -208,10 +208,25 @@ const whole = (min: number, max: number, fallback: number) => z.int().min(min).m
 const section = <S extends z.ZodRawShape>(shape: S) => z.strictObject(shape).prefault({} as never)
 const localPath = z.string().regex(/^\/(?![/\\])[\x21-\x7e]*$/)
 const url = (test: (url: URL) => boolean) =>
-	z.string().refine((text) => URL.canParse(text) && test(new URL(text)) && !new URL(text).username)
+	z.string().refine((text) => {
+		if (!URL.canParse(text)) return false
+		const value = new URL(text)
+		return !value.username && !value.password && !value.hash && test(value)
+	})
 
-/** Secrets that a person typed or a placeholder: too few different characters to be random. */
-const looksRandom = (secret: string) => new Set(secret).size >= 10
+/** Not what a person typed, nor a placeholder: many characters, in no order, and not the same ones again. */
+function looksRandom(secret: string): boolean {
+	const steps = new Set<number>()
+	for (let i = 1; i < secret.length; i++) steps.add(secret.charCodeAt(i) - secret.charCodeAt(i - 1))
+	return new Set(secret).size >= 10 && steps.size >= 6 && !repeats(secret)
+}
+
+/** Whether a text is a shorter one over and over: from its second copy on it stands in itself again. */
+function repeats(text: string): boolean {
+	for (let length = 1; length <= text.length / 2; length++)
+		if (text.startsWith(text.slice(length))) return true
+	return false
+}
 
 const shape = z.strictObject({
 	auth: z.strictObject({
@@ -219,7 +234,6 @@ const shape = z.strictObject({
 		authority: url((value) => value.protocol === 'https:' && value.pathname.length > 1 && !value.search),
 		redirectUri: url(
 			(value) =>
-				!value.hash &&
 				!value.search &&
 				(value.protocol === 'https:' ||
 					(value.protocol === 'http:' &&
@@ -239,7 +253,7 @@ const shape = z.strictObject({
 			.optional(),
 		clientAssertion: z.custom<ClientAssertionFunction>((value) => typeof value === 'function').optional(),
 		knownAuthorities: z.array(z.string().regex(/^[\w.-]+(:\d+)?$/)).default([]),
-		authorityMetadata: z.string().startsWith('{').optional(),
+		authorityMetadata: z.string().refine(isJsonObject).optional(),
 		allowedTenants: z.union([z.literal('any'), z.array(z.string().regex(/^[\w.-]+$/)).min(1)]).optional(),
 		clientCapabilities: z.array(z.string().min(1)).default(['CP1']),
 		responseMode: z.enum(['form_post', 'query']).default('form_post'),
@@ -421,7 +435,25 @@ function isObject(value: unknown): value is Record<string, unknown> {
 }
 
 function isTokenStore(value: unknown): value is TokenStore {
-	return isObject(value) && (value.kind === 'memory' || value.kind === 'redis')
+	return value instanceof MemoryTokenStore || isRedisTokenStore(value)
+}
+
+function isRedisTokenStore(value: unknown): value is RedisTokenStore {
+	return (
+		isObject(value) &&
+		value.kind === 'redis' &&
+		isObject(value.connection) &&
+		isObject(value.connection.options)
+	)
+}
+
+function isJsonObject(text: string): boolean {
+	try {
+		const value: unknown = JSON.parse(text)
+		return isObject(value) && !Array.isArray(value)
+	} catch {
+		return false
+	}
 }
 
 function isLoopback(hostname: string): boolean {
