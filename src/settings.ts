@@ -67,7 +67,7 @@ export interface KoaMsalOptions {
 	/** Prefix of this library's routes. Default `/user`. */
 	readonly prefix?: string
 	readonly session?: {
-		/** A session ends when it is not used for this long. Default 8 hours. */
+		/** A session ends when it is not used for this long. Default 8 hours, or `absoluteTimeout` if that is less. */
 		readonly idleTimeout?: number
 		/** A session ends this long after sign-in, whatever happens. Default 7 days. */
 		readonly absoluteTimeout?: number
@@ -159,6 +159,9 @@ export interface Settings {
 const minute = 60_000
 const hour = 60 * minute
 const day = 24 * hour
+
+const defaultIdleTimeout = 8 * hour
+const defaultAbsoluteTimeout = 7 * day
 
 /** What each setting should look like. A message names the setting and quotes this, never the value. */
 const expectations: Record<string, string> = {
@@ -272,8 +275,12 @@ const shape = z.strictObject({
 		.refine((path) => path.length > 1 && !path.endsWith('/') && !/[?#]/.test(path))
 		.default('/user'),
 	session: section({
-		idleTimeout: whole(minute, 90 * day, 8 * hour),
-		absoluteTimeout: whole(minute, 90 * day, 7 * day),
+		idleTimeout: z
+			.int()
+			.min(minute)
+			.max(90 * day)
+			.optional(),
+		absoluteTimeout: whole(minute, 90 * day, defaultAbsoluteTimeout),
 		cookieName: z
 			.string()
 			.regex(/^[\w-]{1,64}$/)
@@ -331,16 +338,19 @@ export function resolveSettings(options: unknown): Settings {
 		typeof auth.authority === 'string' && /\/(common|organizations)\/?$/i.test(auth.authority)
 	if (manyTenants && auth.allowedTenants === undefined) report(problems, 'auth.allowedTenants', true)
 	const input = isObject(options) ? options : {}
-	if (isTokenStore(input.store) && input.store.kind === 'redis' && input.secrets === undefined)
-		report(problems, 'secrets', true)
+	// A text is the URL of a Redis that did not parse: it is refused itself, and will want secrets once it does.
+	const redis = isRedisTokenStore(input.store) || typeof input.store === 'string'
+	if (redis && input.secrets === undefined) report(problems, 'secrets', true)
 	let ca: string | undefined
 	const caFile = isObject(input.network) ? input.network.caFile : undefined
 	if (typeof caFile === 'string') {
 		ca = readPem(caFile)
 		if (ca === undefined) report(problems, 'network.caFile', false)
 	}
-	if (parsed.success && parsed.data.session.idleTimeout > parsed.data.session.absoluteTimeout)
-		report(problems, 'session.idleTimeout', false)
+	const { idleTimeout, absoluteTimeout = defaultAbsoluteTimeout } = isObject(input.session)
+		? input.session
+		: {}
+	if (Number(idleTimeout) > Number(absoluteTimeout)) report(problems, 'session.idleTimeout', false)
 	if (problems.size > 0 || !parsed.success) throw configError(problems)
 	return complete(parsed.data, ca)
 }
@@ -369,7 +379,10 @@ function complete(data: z.infer<typeof shape>, ca: string | undefined): Settings
 		store,
 		secrets: (secrets ?? [randomBytes(32)]).map((secret) => createSecretKey(Buffer.from(secret as string))),
 		prefix: data.prefix,
-		session: data.session,
+		session: {
+			...data.session,
+			idleTimeout: data.session.idleTimeout ?? Math.min(defaultIdleTimeout, data.session.absoluteTimeout),
+		},
 		logoutTargets: data.logoutTargets,
 		pool: data.pool,
 		network: {

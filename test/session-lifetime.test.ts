@@ -195,6 +195,11 @@ describe('the lifetime of a session in memory (B10)', () => {
 			await app.close()
 		}
 	})
+
+	it('of an hour at most needs no idle time to be set with it', async () => {
+		const app = await createSessionApplication({ session: { absoluteTimeout: 60 * minute } }, () => 'fine')
+		await app.close()
+	})
 })
 
 describe('the absolute lifetime and signing in', () => {

@@ -216,6 +216,37 @@ describe('settings that are wrong (J2)', () => {
 			refusal(options)
 		})
 
+	it('are all told at once, those that hang together too', () => {
+		const error = refusal({
+			...(changed({
+				'auth.clientId': undefined,
+				'auth.authority': 'https://login.microsoftonline.com/common',
+				'auth.redirectUri': 'nowhere',
+				'auth.clientSecret': undefined,
+				'session.idleTimeout': 3_600_000,
+				'session.absoluteTimeout': 60_000,
+				'network.caFile': '/nowhere',
+				'pool.threads': 0,
+				prefix: 'user',
+				secrets: undefined,
+				typo: 1,
+			}) as object),
+			store: redisTokenStore('redis://host'),
+		})
+		assert.deepEqual(named(error), [
+			'auth.allowedTenants',
+			'auth.clientId',
+			'auth.credential',
+			'auth.redirectUri',
+			'network.caFile',
+			'pool.threads',
+			'prefix',
+			'secrets',
+			'session.idleTimeout',
+			'typo',
+		])
+	})
+
 	it('are told as missing or as not valid, with an example and the environment variable', () => {
 		const missing = refusal(changed({ 'auth.clientId': undefined })).message
 		assert.match(missing, /auth\.clientId is missing: .*AZURE_CLIENT_ID.*like 11111111-/)
@@ -288,6 +319,11 @@ describe('settings that are right', () => {
 		assert.equal(settings.pool.taskTimeout, 15_000)
 		assert.ok(settings.pool.threads >= 1)
 		assert.deepEqual(settings.trustedProxies, [])
+	})
+
+	it('give a session an idle time no longer than its absolute one', () => {
+		const { session } = resolveSettings(changed({ 'session.absoluteTimeout': 3_600_000 }))
+		assert.deepEqual([session.idleTimeout, session.absoluteTimeout], [3_600_000, 3_600_000])
 	})
 
 	it('are taken at the edges, and in every documented form', () => {
