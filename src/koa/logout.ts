@@ -15,8 +15,9 @@ export async function logout(
 	const wanted = returnToOf(ctx.url, route)
 	const target = settings.logoutTargets.includes(wanted) ? wanted : '/'
 	const ticket = ticketOf(ctx.session)
+	const crossSite = isCrossSite(ctx, settings)
 	// A link or form on another site must not sign people out: they are asked.
-	if (ticket && isCrossSite(ctx, settings)) {
+	if (ticket && crossSite) {
 		showPage(
 			ctx,
 			200,
@@ -26,8 +27,9 @@ export async function logout(
 		)
 		return
 	}
-	// First what the browser holds: it is gone even when the store can't be told.
-	ctx.session = null
+	// First what the browser holds: it is gone even when the store can't be told. What an anonymous visitor has
+	// (a basket, say) is not another site's to take.
+	if (!crossSite) ctx.session = null
 	const { endSessionEndpoint } = await broker.signOut({ msal: ticket })
 	ctx.status = 303
 	ctx.set('Location', ticket && endSessionEndpoint ? endSessionUrl(endSessionEndpoint, target) : target)
