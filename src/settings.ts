@@ -397,7 +397,16 @@ function complete(data: z.infer<typeof shape>, ca: string | undefined): Settings
 		namespace: `koa-msal:${hash.slice(0, 16)}`,
 		cookieSuffix: hash.slice(0, 8),
 	}
+	for (const part of Object.values(settings)) if (part !== store) freezeAll(part)
 	return Object.freeze(settings)
+}
+
+/** Freezes plain objects and lists, all the way down; keys and URLs are left as they are. */
+function freezeAll<T>(value: T): T {
+	const plain = Array.isArray(value) || (isObject(value) && Object.getPrototypeOf(value) === Object.prototype)
+	if (!plain || Object.isFrozen(value)) return value
+	for (const inner of Object.values(value as object)) freezeAll(inner)
+	return Object.freeze(value)
 }
 
 function toCredential(auth: z.infer<typeof shape>['auth']): WireCredential {

@@ -371,6 +371,37 @@ describe('settings that are right', () => {
 		assert.equal(settings.secrets.length, 2)
 	})
 
+	it('are frozen through and through, and no longer hang on the options', () => {
+		const options = changed({ scopes: ['User.Read'], 'auth.allowedTenants': ['a'] }) as {
+			scopes: string[]
+			auth: { allowedTenants: string[]; clientId: string }
+		}
+		const settings = resolveSettings(options)
+		options.scopes.push('Mail.Read')
+		options.auth.allowedTenants.push('b')
+		options.auth.clientId = 'other'
+		assert.deepEqual(settings.scopes, ['User.Read'])
+		assert.deepEqual(settings.auth.allowedTenants, ['a'])
+		assert.equal(settings.auth.clientId, good.auth.clientId)
+		for (const [name, value] of Object.entries({
+			settings,
+			auth: settings.auth,
+			credential: settings.auth.credential,
+			allowedTenants: settings.auth.allowedTenants,
+			knownAuthorities: settings.auth.knownAuthorities,
+			scopes: settings.scopes,
+			secrets: settings.secrets,
+			session: settings.session,
+			pool: settings.pool,
+			network: settings.network,
+			cache: settings.cache,
+			graph: settings.graph,
+			logoutTargets: settings.logoutTargets,
+			trustedProxies: settings.trustedProxies,
+		}))
+			assert.ok(Object.isFrozen(value), name)
+	})
+
 	it('give two applications on one Redis and one host names that differ', () => {
 		const one = resolveSettings(good)
 		const two = resolveSettings(changed({ 'auth.clientId': 'another' }))
