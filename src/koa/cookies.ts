@@ -33,6 +33,11 @@ export function transactionCookie({ auth, cookieSuffix }: Settings, label: strin
 	return kind(`msal-tx-${cookieSuffix}-${label}`, secure, crossSite ? 'none' : 'lax')
 }
 
+/** Says that a browser was sent to the redirect URI's origin already: nothing secret, and over plain http too. */
+export function sentCookie({ cookieSuffix }: Settings): CookieKind {
+	return kind(`msal-sent-${cookieSuffix}`, false, 'lax')
+}
+
 function kind(name: string, secure: boolean, sameSite: 'lax' | 'none'): CookieKind {
 	return {
 		name: secure ? `__Host-${name}` : name,

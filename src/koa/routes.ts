@@ -7,7 +7,7 @@ import { ticketOf } from '../session.js'
 import { callback } from './callback.js'
 import { type Login, offerLogin, requireSessionAccess, sendToProvider } from './login.js'
 import { logout } from './logout.js'
-import { toCanonicalOrigin } from './origin.js'
+import { sendToCanonicalOrigin } from './origin.js'
 import { protect } from './page.js'
 import { refuse } from './refuse.js'
 import { returnToOf } from './return-to.js'
@@ -44,13 +44,8 @@ export function createMsalRoutes(broker: TokenBroker, options: RouteOptions = {}
 		}
 	})
 	router.get(below(login.path), async (ctx) => {
-		const canonical = toCanonicalOrigin(ctx, settings)
-		if (canonical === undefined) await sendToProvider(ctx, login, returnToOf(ctx.url, login.path))
-		else {
-			ctx.status = 303
-			ctx.set('Location', canonical)
-			ctx.body = ''
-		}
+		if (sendToCanonicalOrigin(ctx, settings)) return
+		await sendToProvider(ctx, login, returnToOf(ctx.url, login.path))
 	})
 	router.all(settings.auth.redirectUri.pathname, (ctx) => callback(ctx, login, settings.auth.responseMode))
 	for (const method of ['get', 'post'] as const)
