@@ -139,6 +139,16 @@ describe('where a sign-in begins', () => {
 			assert.ok(!answer.cookies.some((line) => line.includes('msal-tx')), 'nothing has begun')
 		})
 
+		it('goes there too when a page asks for somebody who is signed in', async () => {
+			const { port } = new URL(app.origin)
+			const headers = { host: `127.0.0.1:${port}`, accept: 'text/html' }
+			const answer = await ask(app, headers, '/private/token?x=1')
+			assert.deepEqual([answer.status, answer.location], [303, `${app.origin}/private/token?x=1`])
+			assert.ok(!answer.cookies.some((line) => line.includes('msal-tx')), 'nothing has begun')
+			const there = await ask(app, { ...headers, host: new URL(app.origin).host }, '/private/token?x=1')
+			assert.equal(redirectUriOf(there.location), `${app.origin}/user/authorized`)
+		})
+
 		it('goes from localhost to 127.0.0.1 when it is the other way around', async () => {
 			const { host, port } = new URL(app.origin)
 			const configured = `http://127.0.0.1:${port}`

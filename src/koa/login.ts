@@ -2,12 +2,15 @@ import type { Context } from 'koa'
 import type { AuthorizationRequest } from '../authorization-url.js'
 import type { TokenBroker } from '../broker.js'
 import { BrokerError } from '../errors.js'
+import type { Settings } from '../settings.js'
+import { sendToCanonicalOrigin } from './origin.js'
 import { type SessionAccess, sessionAccessOf } from './session.js'
 import type { createTransactions } from './transactions.js'
 
 /** The parts that belong together in one application, for everything that signs people in. */
 export interface Login {
 	readonly broker: TokenBroker
+	readonly settings: Settings
 	readonly transactions: ReturnType<typeof createTransactions>
 	/** `/user/login` */
 	readonly path: string
@@ -39,14 +42,18 @@ export function requireSessionAccess(ctx: Context): SessionAccess {
 	return access
 }
 
-/** Sends the browser to the provider, remembering where it was going. RFC 9700, 4.12: 303, never 307. */
+/**
+ * Sends the browser to the provider, remembering where it was going; by way of the redirect URI's origin, when it
+ * is elsewhere. RFC 9700, 4.12: 303, never 307.
+ */
 export async function sendToProvider(
 	ctx: Context,
-	{ broker, transactions }: Login,
+	{ broker, settings, transactions }: Login,
 	returnTo: string,
 	request: AuthorizationRequest = {},
 ): Promise<void> {
 	const { id } = requireSessionAccess(ctx)
+	if (sendToCanonicalOrigin(ctx, settings)) return
 	const { url, transaction } = await broker.getAuthCodeUrl({
 		...request,
 		returnTo,

@@ -7,7 +7,6 @@ import { ticketOf } from '../session.js'
 import { callback } from './callback.js'
 import { type Login, offerLogin, requireSessionAccess, sendToProvider } from './login.js'
 import { logout } from './logout.js'
-import { sendToCanonicalOrigin } from './origin.js'
 import { protect } from './page.js'
 import { refuse } from './refuse.js'
 import { returnToOf } from './return-to.js'
@@ -27,7 +26,12 @@ export function createMsalRoutes(broker: TokenBroker, options: RouteOptions = {}
 	const settings = TokenBroker.settingsOf(broker)
 	const http = TokenBroker.httpOf(broker)
 	const prefix = options.prefix ?? settings.prefix
-	const login: Login = { broker, transactions: createTransactions(settings), path: `${prefix}/login` }
+	const login: Login = {
+		broker,
+		settings,
+		transactions: createTransactions(settings),
+		path: `${prefix}/login`,
+	}
 	const logoutPath = `${prefix}/logout`
 	const router = new Router()
 	const below = (path: string) => new RegExp(`^${path.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}(?:/.*)?$`)
@@ -43,10 +47,7 @@ export function createMsalRoutes(broker: TokenBroker, options: RouteOptions = {}
 			refuse(ctx, error, login.path)
 		}
 	})
-	router.get(below(login.path), async (ctx) => {
-		if (sendToCanonicalOrigin(ctx, settings)) return
-		await sendToProvider(ctx, login, returnToOf(ctx.url, login.path))
-	})
+	router.get(below(login.path), (ctx) => sendToProvider(ctx, login, returnToOf(ctx.url, login.path)))
 	router.all(settings.auth.redirectUri.pathname, (ctx) => callback(ctx, login, settings.auth.responseMode))
 	for (const method of ['get', 'post'] as const)
 		router[method](below(logoutPath), (ctx) => logout(ctx, broker, settings, logoutPath))
