@@ -1,5 +1,6 @@
-import { createSecretKey, type KeyObject } from 'node:crypto'
-import { Cluster, type ClusterNode, Redis, type RedisOptions } from 'ioredis'
+import { createSecretKey, KeyObject } from 'node:crypto'
+import { lookup, resolveSrv } from 'node:dns'
+import { Cluster, type ClusterNode, type ClusterOptions, Redis, type RedisOptions } from 'ioredis'
 import { BrokerError } from './errors.js'
 
 export type RedisClient = Redis | Cluster
@@ -10,7 +11,7 @@ export type RedisClient = Redis | Cluster
  */
 export type RedisConnection =
 	| { readonly kind: 'server'; readonly options: Copyable }
-	| { readonly kind: 'cluster'; readonly nodes: readonly ClusterNode[]; readonly options: Copyable }
+	| { readonly kind: 'cluster'; readonly nodes: readonly unknown[]; readonly options: Copyable }
 
 type Copyable = { readonly [name: string]: unknown }
 
@@ -18,7 +19,10 @@ type Copyable = { readonly [name: string]: unknown }
 export const defaultCommandTimeout = 500
 
 /** Names whose values are secrets, wherever they stand in the options. */
-const secretNames = new Set(['password', 'sentinelPassword', 'key', 'pfx', 'passphrase'])
+const secretNames = new Set(['password', 'sentinelPassword', 'key', 'pem', 'pfx', 'buf', 'passphrase'])
+
+/** Those of them that are bytes, or may be. TLS takes keys as bytes too. */
+const byteNames = new Set(['key', 'pem', 'pfx', 'buf'])
 
 /** Options that are replaced by this library's own, so an instance's defaults need no copying. */
 const replacedNames = new Set([
@@ -26,6 +30,7 @@ const replacedNames = new Set([
 	'sentinelRetryStrategy',
 	'sentinelReconnectStrategy',
 	'clusterRetryStrategy',
+	'clusterNodeRetryStrategy',
 	'reconnectOnError',
 	'Connector',
 	'lazyConnect',
@@ -35,6 +40,9 @@ const replacedNames = new Set([
 	'connectTimeout',
 ])
 
+/** What ioredis puts into the options of a cluster when nothing else is given. */
+const defaults = new Set<unknown>([lookup, resolveSrv])
+
 /**
  * Takes the options apart for the way to a thread.
  * @throws ERR_CONFIG naming an option that can't be copied.
@@ -42,20 +50,31 @@ const replacedNames = new Set([
 export function copyRedisOptions(options: object, path = 'store'): Copyable {
 	const copy: Record<string, unknown> = {}
 	for (const [name, value] of Object.entries(options)) {
-		if (replacedNames.has(name) || value === undefined || value === null) continue
-		const here = `${path}.${name}`
-		if (typeof value === 'function' || typeof value === 'symbol') throw notCopyable(here)
-		if (secretNames.has(name) && (typeof value === 'string' || value instanceof Uint8Array)) {
-			if (value.length > 0) copy[name] = createSecretKey(Buffer.from(value as string))
-		} else if (Array.isArray(value) || value instanceof Uint8Array) {
-			copy[name] = value
-		} else if (typeof value === 'object') {
-			const prototype = Object.getPrototypeOf(value)
-			if (prototype !== Object.prototype && prototype !== null) throw notCopyable(here)
-			copy[name] = copyRedisOptions(value, here)
-		} else copy[name] = value
+		if (replacedNames.has(name) || value === undefined || value === null || defaults.has(value)) continue
+		copy[name] = copyValue(name, value, `${path}.${name}`)
 	}
 	return copy
+}
+
+/** The start-up nodes of a cluster: URLs (with a password, perhaps), ports, or hosts and ports. */
+export function copyRedisNodes(nodes: readonly ClusterNode[]): unknown[] {
+	return nodes.map((node, i) =>
+		typeof node === 'string' && node.includes('@')
+			? createSecretKey(Buffer.from(node))
+			: copyValue('nodes', node, `store.nodes.${i}`),
+	)
+}
+
+function copyValue(name: string, value: unknown, path: string): unknown {
+	if (typeof value === 'function' || typeof value === 'symbol') throw notCopyable(path)
+	const isText = typeof value === 'string' || value instanceof Uint8Array
+	if (isText && value.length > 0 && secretNames.has(name))
+		return createSecretKey(Buffer.from(value as string))
+	if (isText || typeof value !== 'object' || value === null) return value
+	if (Array.isArray(value)) return value.map((item, i) => copyValue(name, item, `${path}.${i}`))
+	const prototype = Object.getPrototypeOf(value)
+	if (prototype !== Object.prototype && prototype !== null) throw notCopyable(path)
+	return copyRedisOptions(value, path)
 }
 
 function notCopyable(path: string): BrokerError {
@@ -67,19 +86,11 @@ function notCopyable(path: string): BrokerError {
 }
 
 /** Puts the secrets back. Only where a connection is opened. */
-function restore(options: Copyable): Record<string, unknown> {
-	const restored: Record<string, unknown> = {}
-	for (const [name, value] of Object.entries(options)) {
-		if (isKeyObject(value)) restored[name] = value.export().toString()
-		else if (value && Object.getPrototypeOf(value) === Object.prototype)
-			restored[name] = restore(value as Copyable)
-		else restored[name] = value
-	}
-	return restored
-}
-
-function isKeyObject(value: unknown): value is KeyObject {
-	return typeof value === 'object' && value !== null && 'symmetricKeySize' in value
+function restore(value: unknown, name = ''): unknown {
+	if (value instanceof KeyObject) return byteNames.has(name) ? value.export() : value.export().toString()
+	if (Array.isArray(value)) return value.map((item) => restore(item, name))
+	if (!value || Object.getPrototypeOf(value) !== Object.prototype) return value
+	return Object.fromEntries(Object.entries(value).map(([inner, held]) => [inner, restore(held, inner)]))
 }
 
 /**
@@ -88,8 +99,7 @@ function isKeyObject(value: unknown): value is KeyObject {
  */
 export function openRedis(connection: RedisConnection, commandTimeout = defaultCommandTimeout): RedisClient {
 	const retry = (times: number) => Math.min(50 * times, 1000)
-	const options = {
-		...restore(connection.options),
+	const own = {
 		commandTimeout,
 		connectTimeout: 2 * commandTimeout,
 		maxRetriesPerRequest: 1,
@@ -98,13 +108,15 @@ export function openRedis(connection: RedisConnection, commandTimeout = defaultC
 		enableOfflineQueue: false,
 		retryStrategy: retry,
 	}
+	const given = restore(connection.options) as Record<string, unknown>
 	const client =
 		connection.kind === 'server'
-			? new Redis(options as Omit<RedisOptions, 'replyMapping'>)
-			: new Cluster([...connection.nodes], {
+			? new Redis({ ...given, ...own } as Omit<RedisOptions, 'replyMapping'>)
+			: new Cluster(restore(connection.nodes) as ClusterNode[], {
+					...(given as ClusterOptions),
 					enableOfflineQueue: false,
 					clusterRetryStrategy: retry,
-					redisOptions: options as Omit<RedisOptions, 'replyMapping'>,
+					redisOptions: { ...(given.redisOptions as object), ...own } as Omit<RedisOptions, 'replyMapping'>,
 				})
 	// Without a listener ioredis prints every failed attempt. Each failed command is answered to its caller.
 	client.on('error', () => {})

@@ -1,6 +1,6 @@
 import type { Cluster, ClusterNode, ClusterOptions, Redis, RedisOptions } from 'ioredis'
 import { BrokerError } from './errors.js'
-import { copyRedisOptions, type RedisConnection } from './redis-client.js'
+import { copyRedisNodes, copyRedisOptions, type RedisConnection } from './redis-client.js'
 
 /** What {@link redisTokenStore} takes. */
 export type RedisSource =
@@ -27,41 +27,61 @@ export interface RedisTokenStore {
  * @throws ERR_CONFIG when an option can't be copied to a thread
  */
 export function redisTokenStore(source: RedisSource): RedisTokenStore {
-	if (isCluster(source))
-		return {
-			kind: 'redis',
-			connection: {
-				kind: 'cluster',
-				nodes: startupNodes(source),
-				options: copyRedisOptions(source.options.redisOptions ?? {}),
-			},
-		}
-	if (isServer(source))
-		return { kind: 'redis', connection: { kind: 'server', options: copyRedisOptions(source.options) } }
-	if (typeof source === 'string')
-		return { kind: 'redis', connection: { kind: 'server', options: parseUrl(source) } }
-	if ('nodes' in source) {
-		const { nodes, redisOptions } = source
-		return {
-			kind: 'redis',
-			connection: { kind: 'cluster', nodes: [...nodes], options: copyRedisOptions(redisOptions ?? {}) },
-		}
-	}
-	return { kind: 'redis', connection: { kind: 'server', options: copyRedisOptions(source) } }
+	return Object.freeze({ kind: 'redis', connection: toConnection(source) })
 }
 
-function parseUrl(url: string) {
-	if (!URL.canParse(url) || !/^rediss?:$/.test(new URL(url).protocol))
-		throw new BrokerError('ERR_CONFIG', 'The Redis URL should look like redis://host:6379/0 or rediss://….')
-	const { protocol, hostname, port, username, password, pathname } = new URL(url)
+function toConnection(source: RedisSource): RedisConnection {
+	if (typeof source === 'string') return { kind: 'server', options: parseUrl(source) }
+	if (typeof source !== 'object' || source === null)
+		throw new BrokerError(
+			'ERR_CONFIG',
+			'redisTokenStore takes a URL, ioredis options or an ioredis instance.',
+		)
+	if (isCluster(source)) return toCluster(startupNodes(source), source.options)
+	if (isServer(source)) return { kind: 'server', options: copyRedisOptions(source.options) }
+	if (!('nodes' in source)) return { kind: 'server', options: copyRedisOptions(source) }
+	const { nodes, ...options } = source
+	if (!Array.isArray(nodes) || nodes.length === 0)
+		throw new BrokerError('ERR_CONFIG', 'store.nodes should be a list of one start-up node or more.')
+	return toCluster(nodes, options)
+}
+
+function toCluster(nodes: readonly ClusterNode[], options: ClusterOptions): RedisConnection {
+	return { kind: 'cluster', nodes: copyRedisNodes(nodes), options: copyRedisOptions(options) }
+}
+
+function parseUrl(text: string) {
+	const url = URL.canParse(text) ? new URL(text) : undefined
+	if (!url || !/^rediss?:$/.test(url.protocol) || url.hostname === '' || url.search || url.hash)
+		throw badUrl()
+	// `/` is no database, as is nothing.
+	if (!/^\/?\d*$/.test(url.pathname)) throw badUrl()
+	const { protocol, hostname, port, pathname } = url
+	const [username, password] = [decoded(url.username), decoded(url.password)]
 	return copyRedisOptions({
 		host: hostname.replace(/^\[|\]$/g, ''),
 		port: Number(port || 6379),
-		...(username && { username: decodeURIComponent(username) }),
-		...(password && { password: decodeURIComponent(password) }),
+		...(username && { username }),
+		...(password && { password }),
 		...(pathname.length > 1 && { db: Number(pathname.slice(1)) }),
 		...(protocol === 'rediss:' && { tls: {} }),
 	})
+}
+
+function decoded(text: string): string {
+	try {
+		return decodeURIComponent(text)
+	} catch {
+		throw badUrl()
+	}
+}
+
+/** Without the cause, which would quote the URL and the password in it. */
+function badUrl(): BrokerError {
+	return new BrokerError(
+		'ERR_CONFIG',
+		'The Redis URL should look like redis://user:password@host:6379/0, or rediss://…, percent-encoded and without a query.',
+	)
 }
 
 /** ioredis keeps the nodes it was given to itself; those it knows now do as well. */

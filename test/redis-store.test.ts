@@ -1,0 +1,410 @@
+import assert from 'node:assert/strict'
+import { createServer } from 'node:net'
+import { after, before, describe, it } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Cluster, Redis } from 'ioredis'
+import { BrokerError, memoryTokenStore, type RedisSource, redisTokenStore } from '../src/index.js'
+import { openRedis } from '../src/redis-client.js'
+import { type Application, createApplication, createWorld, type World } from './support/application.js'
+import { startRedis, type TestRedis } from './support/redis.js'
+import { createSessionApplication, request, type SessionApplication } from './support/session-application.js'
+
+const secrets = ['a test secret of more than 32 bytes: 0123456789']
+const password = 'canary p@ss/word:%'
+
+let world: World
+before(async () => {
+	world = await createWorld()
+})
+after(() => world.close())
+
+describe('redisTokenStore', () => {
+	let redis: TestRedis
+	before(async () => {
+		redis = await startRedis({ tcp: true, password })
+		const client = redis.client()
+		await client.acl('SETUSER', 'app', 'on', `>${password}`, '~*', '&*', '+@all', '-@dangerous', '+info')
+	})
+	after(() => redis.stop())
+
+	const encoded = encodeURIComponent(password)
+	const sources: Record<string, () => RedisSource> = {
+		'a URL': () => redis.url,
+		'a URL with a user, a password and a database': () => `redis://app:${encoded}@127.0.0.1:${redis.port}/2`,
+		options: () => ({ host: '127.0.0.1', port: redis.port as number, password }),
+		'options for a unix socket': () => ({ path: redis.path, password }),
+		'options with an ACL user': () => ({ path: redis.path, username: 'app', password }),
+		'options with a key prefix': () => ({ path: redis.path, password, keyPrefix: 'of-one-app:' }),
+		'an ioredis instance': () => new Redis({ path: redis.path, password, lazyConnect: true, db: 3 }),
+		'an ioredis instance with functions of its own': () =>
+			new Redis({
+				path: redis.path,
+				password,
+				lazyConnect: true,
+				keyPrefix: 'instance:',
+				retryStrategy: () => 1,
+				reconnectOnError: () => false,
+			}),
+	}
+	for (const [what, source] of Object.entries(sources))
+		it(`keeps sessions and tokens, given ${what}`, async () => {
+			const client = redis.client()
+			await client.flushall()
+			const app = await createApplication(world, { secrets, store: redisTokenStore(source()) })
+			try {
+				const browser = app.browser()
+				await app.signIn(browser)
+				assert.equal(
+					(await browser.get(`${app.origin}/token?force`)).json<{ outcome: string }>().outcome,
+					'refreshed',
+				)
+				const dump = await redis.dump()
+				const place = what.includes('database') ? /^db2 / : what === 'an ioredis instance' ? /^db3 / : /^/
+				const prefix = what.includes('key prefix')
+					? 'of-one-app:'
+					: what.includes('functions')
+						? 'instance:'
+						: ''
+				for (const kind of ['s:', 't:', 'u:'])
+					assert.equal(
+						dump
+							.filter((line) => place.test(line) && line.replace(place, '').startsWith(`${prefix}koa-msal:`))
+							.filter((line) => line.includes(`:${kind}`)).length,
+						1,
+						`${kind} in\n${dump.join('\n')}`,
+					)
+				assert.equal(dump.length, 3)
+				await browser.get(`${app.origin}/user/logout`)
+				assert.deepEqual(
+					(await redis.dump()).filter((line) => !line.includes(':u:')),
+					[],
+				)
+			} finally {
+				await app.close()
+			}
+		})
+
+	it('does not use the instance it is given, nor close it', async () => {
+		const instance = new Redis({ path: redis.path, password })
+		try {
+			const app = await createSessionApplication({ secrets, store: redisTokenStore(instance) }, () => 'fine')
+			await app.close()
+			assert.equal(await instance.ping(), 'PONG')
+		} finally {
+			instance.disconnect()
+		}
+	})
+
+	it('shows no secret, however it is looked at (D9)', () => {
+		const store = redisTokenStore({
+			host: 'host',
+			password,
+			sentinelPassword: password,
+			tls: { key: password, passphrase: password, pfx: Buffer.from(password) },
+			sentinels: [{ host: 'host', port: 1 }],
+		})
+		const lists = redisTokenStore({
+			host: 'host',
+			tls: { key: [password, { pem: password, passphrase: password }], pfx: [{ buf: password }] },
+		} as never)
+		const cluster = redisTokenStore({
+			nodes: [`redis://:${encoded}@127.0.0.1:7000`, { host: '127.0.0.1', port: 7001, password }],
+			redisOptions: { password },
+		} as never)
+		for (const shown of [store, lists, cluster]) {
+			const cloned = structuredClone(shown)
+			assert.ok(!JSON.stringify(cloned).includes('canary'), JSON.stringify(cloned))
+		}
+	})
+
+	it('gives a key, a list of keys and a binary pfx to TLS as they were', () => {
+		const pfx = Buffer.from([0x30, 0x82, 0xff, 0xfe, 0x00, 0x80])
+		const { connection } = redisTokenStore({
+			host: '127.0.0.1',
+			port: 1,
+			tls: { pfx, key: ['one', { pem: 'two', passphrase: 'three' }], passphrase: 'four', ca: ['five'] },
+		} as never)
+		const client = openRedis(connection)
+		try {
+			const { tls } = client.options as { tls: Record<string, unknown> }
+			assert.deepEqual(Buffer.from(tls.pfx as Uint8Array), pfx)
+			const [one, two] = tls.key as [unknown, { pem: unknown; passphrase: unknown }]
+			assert.deepEqual([String(one), String(two.pem), two.passphrase], ['one', 'two', 'three'])
+			assert.equal(tls.passphrase, 'four')
+			assert.deepEqual(tls.ca, ['five'])
+		} finally {
+			client.disconnect()
+		}
+	})
+
+	it('keeps the options of a cluster, and its key prefix', () => {
+		const natMap = { '10.0.0.1:6379': { host: '127.0.0.1', port: 7000 } }
+		const options = {
+			natMap,
+			keyPrefix: 'p:',
+			scaleReads: 'slave',
+			slotsRefreshTimeout: 2345,
+			lazyConnect: true,
+		}
+		const instance = new Cluster([{ host: '127.0.0.1', port: 1 }], {
+			...options,
+			redisOptions: { password },
+		} as never)
+		for (const source of [
+			instance,
+			{ nodes: [{ host: '127.0.0.1', port: 1 }], ...options, redisOptions: { password } },
+		]) {
+			const { connection } = redisTokenStore(source as RedisSource)
+			const client = openRedis(structuredClone(connection)) as Cluster
+			try {
+				assert.deepEqual(client.options.natMap, natMap)
+				assert.equal(client.options.keyPrefix, 'p:')
+				assert.equal(client.options.scaleReads, 'slave')
+				assert.equal(client.options.slotsRefreshTimeout, 2345)
+				assert.equal(client.options.redisOptions?.password, password)
+				assert.equal(client.options.redisOptions?.commandTimeout, 500)
+			} finally {
+				client.disconnect()
+			}
+		}
+		instance.disconnect()
+	})
+
+	const server = { host: '127.0.0.1' }
+	const refused: Record<string, [source: unknown, setting: RegExp]> = {
+		'a function in tls': [
+			{ ...server, tls: { checkServerIdentity: () => undefined } },
+			/store\.tls\.checkServerIdentity/,
+		],
+		'a natMap function': [{ ...server, natMap: () => null }, /store\.natMap/],
+		'a natMap function of a cluster': [{ nodes: [server], natMap: () => null }, /store\.natMap/],
+		'a dnsLookup of a cluster': [{ nodes: [server], dnsLookup: () => {} }, /store\.dnsLookup/],
+		'a scaleReads function of a cluster': [{ nodes: [server], scaleReads: () => [] }, /store\.scaleReads/],
+		'a function in the options of a cluster’s nodes': [
+			{ nodes: [server], redisOptions: { tls: { checkServerIdentity: () => undefined } } },
+			/store\.redisOptions\.tls\.checkServerIdentity/,
+		],
+		'a function in a list': [{ ...server, sentinels: [{ host: () => 'x' }] }, /store\.sentinels\.0\.host/],
+		'an instance with a function': [
+			new Redis({ ...server, lazyConnect: true, tls: { checkServerIdentity: () => undefined } }),
+			/store\.tls\.checkServerIdentity/,
+		],
+		'an object with a class of its own': [
+			{ ...server, tls: { secureContext: new (class Context {})() } },
+			/store\.tls\.secureContext/,
+		],
+		'an http URL': ['http://canary.example', /Redis URL/],
+		'no URL at all': ['canary', /Redis URL/],
+		'an empty text': ['', /Redis URL/],
+		'a URL whose password is not encoded well': ['redis://:canary%zz@host:6379', /Redis URL/],
+		'a URL whose database is no number': ['redis://host:6379/canary', /Redis URL/],
+		'a URL without a host': ['redis:///0', /Redis URL/],
+		'a URL with a query, which would be dropped': ['redis://host:6379?password=canary', /Redis URL/],
+		nothing: [undefined, /redisTokenStore/],
+		null: [null, /redisTokenStore/],
+		'a number': [6379, /redisTokenStore/],
+		'no nodes': [{ nodes: [] }, /store\.nodes/],
+	}
+	for (const [what, [source, setting]] of Object.entries(refused))
+		it(`refuses ${what}, by name and not by value (J2)`, () => {
+			assert.throws(
+				() => redisTokenStore(source as RedisSource),
+				(error: Error) => {
+					assert.ok(error instanceof BrokerError, String(error))
+					assert.equal(error.code, 'ERR_CONFIG')
+					assert.match(error.message, setting)
+					assert.ok(!error.message.includes('canary') && !String(error.cause ?? '').includes('canary'))
+					return true
+				},
+			)
+		})
+})
+
+describe('Redis that fails', () => {
+	let redis: TestRedis
+	let app: Application
+	before(async () => {
+		redis = await startRedis()
+		app = await createApplication(world, { secrets, store: redisTokenStore({ path: redis.path }) })
+	})
+	after(async () => {
+		await app.close()
+		await redis.stop()
+	})
+
+	/** A session cookie of somebody who is signed in. */
+	async function signedIn(): Promise<string> {
+		const browser = app.browser()
+		await app.signIn(browser)
+		assert.equal((await browser.get(`${app.origin}/token`)).status, 200)
+		const cookie = browser.jar.cookies.find(({ name }) => name.startsWith('msal-'))
+		return `${cookie?.name}=${cookie?.value}`
+	}
+
+	async function timed(path: string, cookie?: string) {
+		const began = performance.now()
+		const answer = await request(`${app.origin}${path}`, cookie)
+		return { ...answer, ms: performance.now() - began }
+	}
+
+	it('is answered 503 with Retry-After in a second to who has a session, and not noticed by who has none (E1)', async () => {
+		const cookie = await signedIn()
+		await redis.kill()
+		for (let i = 0; i < 3; i++) {
+			const refused = await timed('/token', cookie)
+			assert.equal(refused.status, 503)
+			assert.match(refused.headers.get('retry-after') ?? '', /^\d+$/)
+			assert.equal(refused.headers.get('cache-control'), 'no-store')
+			assert.deepEqual(refused.lines, [], 'the cookie is kept for when Redis is back')
+			assert.ok(refused.ms < 1000, `${refused.ms} ms`)
+			assert.ok(!/redis|ECONN|sock/i.test(refused.text), refused.text)
+			const anonymous = await timed('/anonymous')
+			assert.equal(anonymous.status, 200)
+			assert.ok(anonymous.ms < 500, `${anonymous.ms} ms`)
+			// A sign-in needs no session yet.
+			assert.equal((await timed('/user/login')).status, 303)
+		}
+		const together = await Promise.all(Array.from({ length: 50 }, () => timed('/token', cookie)))
+		assert.ok(together.every(({ status, ms }) => status === 503 && ms < 1000))
+	})
+
+	it('works again within two seconds after it is back, empty: who was signed in is anonymous (E1, E4)', async () => {
+		await redis.restart()
+		const began = performance.now()
+		const stale = `${(await signedInLater()).name}=${'x'.repeat(43)}.${'y'.repeat(43)}`
+		assert.ok(performance.now() - began < 2000, `${performance.now() - began} ms`)
+		assert.equal((await request(`${app.origin}/token`, stale)).status, 401)
+	})
+
+	/** Signs in as soon as that works. */
+	async function signedInLater(): Promise<{ readonly name: string }> {
+		for (;;) {
+			const browser = app.browser()
+			const page = await app.signIn(browser).catch((error: unknown) => error)
+			const cookie = browser.jar.cookies.find(({ name }) => name.startsWith('msal-'))
+			if (cookie && (await browser.get(`${app.origin}/token`)).status === 200) return cookie
+			assert.ok(page)
+			await sleep(20)
+		}
+	}
+
+	it('signs nobody out by forgetting everything: 401 and never an error, and a sign-in works at once (E4)', async () => {
+		const cookie = await signedIn()
+		app.errors.length = 0
+		await redis.client().flushall()
+		assert.equal((await request(`${app.origin}/token`, cookie)).status, 401)
+		await redis.client().script('FLUSH')
+		assert.equal((await request(`${app.origin}/token?force`, await signedIn())).status, 200)
+		assert.deepEqual(
+			app.errors.filter((error) => (error as BrokerError).status >= 500),
+			[],
+		)
+	})
+
+	it('that has lost the tokens and kept the session, or the other way round, is a sign-out (E6)', async () => {
+		const client = redis.client()
+		for (const lost of ['t', 's']) {
+			await client.flushall()
+			const cookie = await signedIn()
+			const [key = ''] = await client.keys(`*:${lost}:*`)
+			await client.del(key)
+			const answer = await request(`${app.origin}/token?force`, cookie)
+			assert.equal(answer.status, 401, lost)
+			assert.equal((await request(`${app.origin}/anonymous`, cookie)).status, 200)
+		}
+	})
+
+	it('that hangs is answered 503 within a second, and serves again when it goes on (E1)', async () => {
+		const cookie = await signedIn()
+		process.kill(redis.pid, 'SIGSTOP')
+		try {
+			const refused = await timed('/token', cookie)
+			assert.deepEqual([refused.status, refused.headers.has('retry-after')], [503, true])
+			assert.ok(refused.ms < 1000, `${refused.ms} ms`)
+			assert.equal((await timed('/anonymous')).status, 200)
+		} finally {
+			process.kill(redis.pid, 'SIGCONT')
+		}
+		const began = performance.now()
+		while ((await request(`${app.origin}/token`, cookie)).status !== 200) {
+			assert.ok(performance.now() - began < 2000)
+			await sleep(20)
+		}
+	})
+
+	it('that drops every connection is used again by the next request (E8)', async () => {
+		const cookie = await signedIn()
+		await redis.client().call('CLIENT', 'KILL', 'TYPE', 'normal')
+		const began = performance.now()
+		let answer = await request(`${app.origin}/token?force`, cookie)
+		while (answer.status === 503 && performance.now() - began < 2000)
+			answer = await request(`${app.origin}/token?force`, cookie)
+		assert.equal(answer.status, 200)
+	})
+
+	it('takes the cookie at sign-out all the same, and says that it could not tell (E10)', {
+		todo: 'the session cannot be read, so the route that would end it is not reached',
+	}, async () => {
+		const cookie = await signedIn()
+		await redis.kill()
+		try {
+			const answer = await timed('/user/logout', cookie)
+			assert.equal(answer.status, 503)
+			assert.equal(answer.cleared, true)
+			assert.ok(answer.ms < 1500, `${answer.ms} ms`)
+		} finally {
+			await redis.restart()
+		}
+	})
+})
+
+describe('Redis at the start', () => {
+	it('may be down: anonymous pages are served, and sign-ins once it is there (E1)', async () => {
+		const redis = await startRedis()
+		await redis.kill()
+		const app = await createApplication(world, { secrets, store: redisTokenStore({ path: redis.path }) })
+		try {
+			assert.equal((await request(`${app.origin}/anonymous`)).status, 200)
+			await redis.restart()
+			const began = performance.now()
+			for (;;) {
+				const browser = app.browser()
+				await app.signIn(browser).catch(() => {})
+				if ((await browser.get(`${app.origin}/token`)).status === 200) break
+				assert.ok(performance.now() - began < 3000)
+			}
+		} finally {
+			await app.close()
+			await redis.stop()
+		}
+	})
+
+	it('may take connections and never say a word', async () => {
+		const silent = createServer((socket) => socket.on('error', () => {}))
+		await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve))
+		const { port } = silent.address() as { port: number }
+		const make = (
+			store: Parameters<typeof createSessionApplication>[0]['store'],
+		): Promise<SessionApplication> =>
+			createSessionApplication({ secrets, store: store ?? memoryTokenStore() }, (ctx) => {
+				if (ctx.path === '/set') ctx.session.value = 'x'
+				return 'fine'
+			})
+		const memory = memoryTokenStore()
+		const [healthy, app] = await Promise.all([
+			make(memory),
+			make(redisTokenStore({ host: '127.0.0.1', port })),
+		])
+		try {
+			const { cookie } = await healthy.get('/set')
+			const began = performance.now()
+			const answer = await app.get('/', cookie)
+			assert.deepEqual([answer.status, answer.headers.has('retry-after')], [503, true])
+			assert.ok(performance.now() - began < 1000)
+			assert.equal((await app.get('/')).status, 200)
+		} finally {
+			await Promise.all([healthy.close(), app.close()])
+			silent.close()
+		}
+	})
+})
