@@ -71,8 +71,7 @@ export function createMsalRoutes(broker: TokenBroker, options: RouteOptions = {}
 		if (photo.etag !== undefined) ctx.set('ETag', photo.etag)
 		ctx.type = photo.type
 		ctx.body = photo.body
-		ctx.status = 200
-		if (ctx.fresh) ctx.status = 304
+		if (isKnown(photo.etag, ctx.get('If-None-Match'))) ctx.status = 304
 	})
 
 	const routes = router.routes() as unknown as Middleware
@@ -81,4 +80,13 @@ export function createMsalRoutes(broker: TokenBroker, options: RouteOptions = {}
 		offerLogin(ctx, login)
 		return routes(ctx, next)
 	}
+}
+
+/**
+ * RFC 9110, 13.1.2. Koa's `fresh` answers 200 to `Cache-Control: no-cache`, which `fetch` sends along with every
+ * If-None-Match (Fetch, 4.6), although that is what asks for this comparison.
+ */
+function isKnown(etag: string | undefined, ifNoneMatch: string): boolean {
+	const weakly = (tag: string) => tag.trim().replace(/^W\//, '')
+	return etag !== undefined && ifNoneMatch.split(',').map(weakly).includes(weakly(etag))
 }
