@@ -18,40 +18,49 @@ export function withEnvironment(
 	{ environmentPrefix = '', ...options }: Options = {},
 	environment: Environment = process.env,
 ): Options {
-	const read = (name: string) =>
-		environment[`${environmentPrefix}${name}`]?.trim() || environment[name]?.trim() || undefined
-	const given = (options.auth ?? {}) as Options
+	const value = (name: string) => environment[name]?.trim() || undefined
+	const mine: Read = (name) => value(`${environmentPrefix}${name}`)
+	const read: Read = (name) => mine(name) ?? value(name)
+	// All names of one setting with the prefix before any without: a credential of another application that happens
+	// to be there must not be taken for one of this.
+	const first = <T>(of: (from: Read) => T | undefined) => of(mine) ?? of(value)
+	const given = definedOnly((options.auth ?? {}) as Options)
 	const fromEnvironment = definedOnly({
-		clientId: read('AZURE_CLIENT_ID') ?? read('SP_APP_ID'),
-		authority: authorityOf(read),
-		redirectUri: redirectUriOf(read, options.prefix),
+		clientId: first((from) => from('AZURE_CLIENT_ID') ?? from('SP_APP_ID')),
+		authority: first((from) => authorityOf(from, read('AZURE_AUTHORITY_HOST'))),
+		redirectUri: first((from) => redirectUriOf(from, options.prefix)),
 		allowedTenants: listOf(read('MSAL_ALLOWED_TENANTS')),
-		...credentialOf(read),
+		...first(credentialOf),
 	})
 	if (credentials.some((name) => given[name] !== undefined))
 		for (const name of credentials) delete fromEnvironment[name]
-	const redis = read('REDIS_URL') ?? read('REDIS')
+	const redis = options.store === undefined ? first((from) => from('REDIS_URL') ?? from('REDIS')) : undefined
 	const cookieName = read('COOKIE_NAME')
-	const proxy = read('HTTPS_PROXY') ?? read('https_proxy')
-	const noProxy = read('NO_PROXY') ?? read('no_proxy')
+	const proxy = first((from) => from('HTTPS_PROXY') ?? from('https_proxy'))
+	const noProxy = first((from) => from('NO_PROXY') ?? from('no_proxy'))
 	return {
-		...(redis !== undefined && options.store === undefined && { store: storeOf(redis) }),
+		...(redis !== undefined && { store: storeOf(redis) }),
 		...definedOnly({ secrets: listOf(read('MSAL_SECRETS')) }),
-		...options,
+		...definedOnly(options),
 		auth: { ...fromEnvironment, ...given },
-		...(cookieName !== undefined && { session: { cookieName, ...(options.session as Options) } }),
+		...(cookieName !== undefined && { session: completed({ cookieName }, options.session) }),
 		...(proxy !== undefined && {
-			network: { proxy, ...(noProxy !== undefined && { noProxy }), ...(options.network as Options) },
+			network: completed({ proxy, ...(noProxy !== undefined && { noProxy }) }, options.network),
 		}),
 	}
 }
 
+/** A section that is no object stays what it is, to be refused. */
+function completed(fromEnvironment: Options, given: unknown): unknown {
+	if (given === undefined) return fromEnvironment
+	return typeof given === 'object' && given !== null ? { ...fromEnvironment, ...definedOnly(given) } : given
+}
+
 type Read = (name: string) => string | undefined
 
-function authorityOf(read: Read): string | undefined {
+function authorityOf(read: Read, host = 'https://login.microsoftonline.com'): string | undefined {
 	const tenant = read('AZURE_TENANT_ID')
 	if (tenant === undefined) return read('SP_AUTHORITY')
-	const host = read('AZURE_AUTHORITY_HOST') ?? 'https://login.microsoftonline.com'
 	return `${host.replace(/\/+$/, '')}/${tenant}`
 }
 
@@ -63,7 +72,7 @@ function redirectUriOf(read: Read, prefix: unknown): string | undefined {
 	return `${scheme}://${domain}${typeof prefix === 'string' ? prefix : '/user'}/authorized`
 }
 
-function credentialOf(read: Read): Options {
+function credentialOf(read: Read): Options | undefined {
 	const certificate = read('AZURE_CLIENT_CERTIFICATE_PATH')
 	if (certificate !== undefined) return { clientCertificate: readCertificate(certificate) }
 	const secret = read('AZURE_CLIENT_SECRET') ?? read('SP_APP_PW')
@@ -72,7 +81,7 @@ function credentialOf(read: Read): Options {
 	// Kubernetes replaces the file as the token nears its end.
 	if (tokenFile !== undefined)
 		return { clientAssertion: async () => (await readFile(tokenFile, 'utf8')).trim() }
-	return {}
+	return undefined
 }
 
 /** A malformed URL stays what it is, to be refused with all else. */
@@ -107,6 +116,6 @@ function listOf(text: string | undefined): string[] | 'any' | undefined {
 		.filter((item) => item !== '')
 }
 
-function definedOnly(options: Options): Options {
+function definedOnly(options: object): Options {
 	return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
 }
