@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { after, afterEach, before, describe, it, mock } from 'node:test'
 import { type Browser, createBrowser } from '../dev/cookie-jar-browser.js'
-import { API, clientIds } from '../dev/directory.js'
+import { API, clientIds, clientSecrets } from '../dev/directory.js'
 import { people } from '../dev/people.js'
-import { BrokerError, redisTokenStore } from '../src/index.js'
+import { BrokerError, createTokenBroker, redisTokenStore } from '../src/index.js'
 import {
 	type Application,
 	createApplication,
@@ -825,7 +825,15 @@ describe('the callback', () => {
 
 		it('does not start without knowing which tenants', async () => {
 			await assert.rejects(
-				createOnRedis({ auth: { authority: common() } }),
+				createTokenBroker({
+					secrets,
+					auth: {
+						clientId: clientIds.web,
+						clientSecret: clientSecrets.web,
+						authority: common(),
+						redirectUri: 'http://localhost/user/authorized',
+					},
+				}),
 				(error) =>
 					error instanceof BrokerError &&
 					error.code === 'ERR_CONFIG' &&
