@@ -1,0 +1,187 @@
+import assert from 'node:assert/strict'
+import { after, before, describe, it, mock } from 'node:test'
+import { type Browser, createBrowser } from '../dev/cookie-jar-browser.js'
+import { clientIds, clientSecrets } from '../dev/directory.js'
+import type { Person } from '../dev/people.js'
+import { redisTokenStore } from '../src/index.js'
+import { type Application, createApplication, createWorld, type World } from './support/application.js'
+import { type RedisMonitor, startRedis, type TestRedis } from './support/redis.js'
+
+const secrets = ['a test secret of more than 32 bytes: 0123456789']
+
+/** People whose every word is found again, were it ever written. */
+const canaries: Person[] = Array.from({ length: 6 }, (_, i) => ({
+	oid: `ca0a0000-7f3a-4000-8000-00000000000${i}`,
+	upn: `canary-upn-${i}@leak.example`,
+	mail: `canary-mail-${i}@leak.example`,
+	name: `Canary "Quoted" Ünïcode ${i}`,
+	jobTitle: 'Canary',
+}))
+
+/** Every way in which a text could stand in a value or a key. */
+function spellings(text: string): string[] {
+	const bytes = Buffer.from(text)
+	const forms = [
+		text,
+		JSON.stringify(text).slice(1, -1),
+		JSON.stringify(JSON.stringify(text)).slice(1, -1),
+		encodeURIComponent(text),
+		bytes.toString('hex'),
+		bytes.toString('hex').toUpperCase(),
+		// As a whole, and at each of the three places that it can have within a longer one.
+		...[0, 1, 2].flatMap((shift) => {
+			const shifted = Buffer.concat([Buffer.alloc(shift), bytes])
+			const safe = (encoded: string) => encoded.replace(/=+$/, '').slice(shift === 0 ? 0 : shift + 1, -2)
+			return [safe(shifted.toString('base64')), safe(shifted.toString('base64url'))]
+		}),
+	]
+	return [...new Set(forms)].filter((form) => form.length >= 6)
+}
+
+describe('Redis (D1)', () => {
+	let world: World
+	let redis: TestRedis
+	let app: Application
+	let monitor: RedisMonitor
+	const browsers: Browser[] = []
+	/** What must not be found, by what it is. */
+	const leaks = new Map<string, Set<string>>()
+	const must = (what: string, ...texts: (string | undefined | null)[]) => {
+		const known = leaks.get(what) ?? new Set()
+		leaks.set(what, known)
+		for (const text of texts) if (text) known.add(text)
+	}
+
+	before(async () => {
+		;[world, redis] = await Promise.all([createWorld({ people: canaries }), startRedis()])
+		monitor = await redis.monitor()
+		app = await createApplication(world, {
+			secrets,
+			store: redisTokenStore({ path: redis.path }),
+			configure: (koa, { broker }) =>
+				koa.use(async (ctx, next) => {
+					await next()
+					if (ctx.path === '/token')
+						must('access token', (await broker.acquireSilent(ctx.session)).accessToken)
+				}),
+		})
+		const getAuthCodeUrl = app.broker.getAuthCodeUrl.bind(app.broker)
+		mock.method(app.broker, 'getAuthCodeUrl', async (request: Parameters<typeof getAuthCodeUrl>[0]) => {
+			const begun = await getAuthCodeUrl(request)
+			must('state', begun.transaction.state)
+			must('nonce', begun.transaction.nonce)
+			must('code verifier', begun.transaction.codeVerifier)
+			return begun
+		})
+		await useIt()
+	})
+	after(async () => {
+		monitor.stop()
+		await Promise.all(browsers.map((browser) => browser.close()))
+		await app.close()
+		await redis.stop()
+		await world.close()
+	})
+
+	/** Sign-ins, refreshes, a second resource, custom data, a refused login, one under way, and a sign-out. */
+	async function useIt(): Promise<void> {
+		must('client secret', clientSecrets.web)
+		must('session secret', ...secrets)
+		must('client id', clientIds.web)
+		world.standIn.inject({
+			times: 1000,
+			rewrite: (answer) => {
+				must('access token', answer.access_token as string)
+				must('refresh token', answer.refresh_token as string)
+				must('id_token', answer.id_token as string)
+				return answer
+			},
+		})
+		for (const person of canaries) {
+			must('oid', person.oid)
+			must('upn', person.upn)
+			must('mail', person.mail)
+			must('name', person.name)
+			must('tid', world.standIn.tenantId)
+			// Stops in front of the application, where the provider's form with the code is to be seen.
+			const browser = createBrowser({ origins: [world.standIn.pagesOrigin] })
+			browsers.push(browser)
+			await browser.follow(`${app.origin}/user/login/orders?customer=canary-return-path`)
+			must('path to return to', 'canary-return-path')
+			const { form } = await browser.press(person.name)
+			must('code', form?.fields.code)
+			must('session state', form?.fields.session_state)
+			const arrived = await browser.submit(form)
+			assert.equal(arrived.left, `${app.origin}/orders?customer=canary-return-path`)
+			await browser.get(`${app.origin}/keep?value=canary-session-data`)
+			must('session data', 'canary-session-data')
+			assert.equal((await browser.get(`${app.origin}/token`)).status, 200)
+			assert.equal((await browser.get(`${app.origin}/token?force`)).status, 200)
+			await browser.get(`${app.origin}/token?scope=Mail.Read`)
+			await browser.get(`${app.origin}/user/login`)
+			for (const cookie of browser.jar.cookies.filter(
+				({ host, name }) => host === 'localhost' && /msal/.test(name),
+			)) {
+				must('cookie', cookie.value)
+				must('session id', ...cookie.value.split('.').filter((part) => part.length === 43))
+			}
+			must('account', `${person.oid}.${world.standIn.tenantId}`)
+		}
+		// A code that the provider refuses, and the same form once more.
+		const refused = createBrowser({ origins: [world.standIn.pagesOrigin] })
+		browsers.push(refused)
+		await refused.follow(`${app.origin}/user/login`)
+		const { form } = await refused.press(canaries[0]?.name ?? '')
+		world.standIn.clearFaults()
+		world.standIn.inject({ on: 'token', error: { error: 'invalid_grant', code: 54005 } })
+		must('code', form?.fields.code)
+		assert.equal((await refused.post(`${app.origin}/user/authorized`, form?.fields ?? {})).status, 400)
+		assert.equal((await refused.post(`${app.origin}/user/authorized`, form?.fields ?? {})).status, 400)
+		const leaving = app.browser()
+		await app.signIn(leaving, canaries[0]?.name)
+		await leaving.follow(`${app.origin}/user/logout`)
+	}
+
+	it('holds keys of this application’s namespace only, each of them with an end', async () => {
+		const client = redis.client()
+		const keys = await client.keys('*')
+		assert.ok(keys.length >= 3 * canaries.length, String(keys.length))
+		for (const key of keys) {
+			assert.match(key, /^koa-msal:[0-9a-f]{16}:(s:[\w-]{43}|t:\{[\w-]{43}\}|u:[\w-]{43})$/)
+			assert.ok((await client.pttl(key)) > 0, key)
+		}
+	})
+
+	it('is never told a token, a code, a secret, a session id or whose they are: in clear, base64, hex or JSON', async () => {
+		const haystack = [
+			...(await redis.dump()),
+			...(await monitor.commands()).map((command) => command.join('\n')),
+		].join('\n')
+		assert.ok(haystack.length > 50_000)
+		const wanted = ['access token', 'refresh token', 'id_token', 'code', 'code verifier', 'state', 'nonce']
+		for (const what of [...wanted, 'session id', 'cookie', 'mail', 'oid'])
+			assert.ok((leaks.get(what)?.size ?? 0) >= canaries.length, `no ${what} was seen`)
+		const found = [...leaks].flatMap(([what, texts]) =>
+			[...texts].filter((text) => spellings(text).some((form) => haystack.includes(form))).map(() => what),
+		)
+		assert.deepEqual(found, [])
+	})
+})
+
+describe('the scan', () => {
+	it('finds a text in every spelling that it looks for', () => {
+		const text = 'canary-mail-0@leak.example'
+		for (const written of [
+			`{"a":"${text}"}`,
+			Buffer.from(`{"a":"${text}"}`).toString('base64'),
+			Buffer.from(`{"ab":"${text}"}`).toString('base64url'),
+			Buffer.from(`{"abc":"${text}"}`).toString('base64'),
+			Buffer.from(`x${text}`).toString('hex'),
+			`q=${encodeURIComponent(text)}`,
+		])
+			assert.ok(
+				spellings(text).some((form) => written.includes(form)),
+				written,
+			)
+	})
+})
