@@ -38,6 +38,9 @@ export function bringTogether(name: string, rounds: readonly Round[]): ArmResult
 		operations: median((round) => round.operations),
 		opsPerSecond: median((round) => round.opsPerSecond),
 		mainThreadMicrosPerOp: median((round) => round.mainThreadMicrosPerOp),
+		...(rounds.every((round) => round.mainThreadCpuMicrosPerOp !== undefined) && {
+			mainThreadCpuMicrosPerOp: median((round) => round.mainThreadCpuMicrosPerOp ?? 0),
+		}),
 		cpuMicrosPerOp: median((round) => round.cpuMicrosPerOp),
 		eventLoopDelayMs: {
 			p50: median((round) => round.eventLoopDelayMs.p50),
@@ -73,6 +76,7 @@ export function tableOf({ name, summary, params, arms }: CaseResult): string {
 			`±${percentOf(spread.opsPerSecond, arm.opsPerSecond)}`,
 			base ? `${number(arm.opsPerSecond / base.opsPerSecond)}×` : '',
 			number(arm.mainThreadMicrosPerOp),
+			number(arm.mainThreadCpuMicrosPerOp ?? 0),
 			number(arm.cpuMicrosPerOp),
 			[delay.p50, delay.p99, delay.p999, delay.max].map(number).join(' / '),
 			`${number(latency.p50)} / ${number(latency.p99)}`,
@@ -88,7 +92,8 @@ export function tableOf({ name, summary, params, arms }: CaseResult): string {
 		'spread',
 		'to MSAL',
 		'main µs/op',
-		'all µs/op',
+		'its CPU',
+		'all CPU',
 		'loop delay ms p50 / p99 / p99.9 / max',
 		'latency ms p50 / p99',
 		'RSS MiB',

@@ -4,6 +4,8 @@ import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { createClientCertificate, createDevCertificates } from '../dev/certificates.js'
+import { findProgram } from '../test/support/programs.js'
+import { startRedis } from '../test/support/redis.js'
 import type { ArmCalls } from './arm-main.js'
 import { measureCapacity } from './capacity.js'
 import { describeMachine, describeVersions } from './machine.js'
@@ -32,6 +34,11 @@ const machine = describeMachine()
 const versions = describeVersions(root)
 const folder = await mkdtemp(join(tmpdir(), 'koa-msal-bench-'))
 const caFile = join(folder, 'ca.pem')
+const redis =
+	process.env.REDIS_URL || findProgram('redis-server') === undefined
+		? undefined
+		: await startRedis({ tcp: true })
+const redisUrl = process.env.REDIS_URL || redis?.url
 const provider = startProcess<ProviderCalls>('./provider-main.js')
 try {
 	const world = await createWorld()
@@ -42,7 +49,10 @@ try {
 	console.log(`canned token endpoint: ${Math.round(capacity)} answers/s or more\n`)
 	const results: CaseResult[] = []
 	for (const [name, scenario] of scenarios)
-		for (const one of scenario.cases({ quick: options.quick, available: { redis: false } })) {
+		for (const one of scenario.cases({
+			quick: options.quick,
+			available: { redis: redisUrl !== undefined },
+		})) {
 			const result = await runCase(name, scenario, one, world)
 			results.push(result)
 			console.log(tableOf(result))
@@ -65,7 +75,7 @@ try {
 	}
 	await writeFile(file, `${JSON.stringify(report, undefined, '\t')}\n`)
 } finally {
-	await provider.stop()
+	await Promise.all([provider.stop(), redis?.stop()])
 	await rm(folder, { recursive: true })
 }
 
@@ -87,7 +97,12 @@ async function createWorld(): Promise<World> {
 	const { ca, key, cert } = await createDevCertificates()
 	await writeFile(caFile, ca)
 	const seconds = Math.floor(startedAt.getTime() / 1000)
-	return { ...(await provider.ask('start', { key, cert, startedAt: seconds })), caFile, startedAt: seconds }
+	return {
+		...(await provider.ask('start', { key, cert, startedAt: seconds })),
+		caFile,
+		startedAt: seconds,
+		...(redisUrl !== undefined && { redisUrl }),
+	}
 }
 
 /** The arms of one case: all are started and warmed up, then each has its round in turn. */

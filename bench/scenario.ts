@@ -65,7 +65,7 @@ export interface Arm<T> {
 	/** @throws Error when the operation did not do its work */
 	check(session: number, result: T): void
 	/** Calls to the token store so far, where there is one. */
-	storeCalls?(): number
+	storeCalls?(): Promise<number>
 	close?(): Promise<void>
 }
 
@@ -84,7 +84,10 @@ export interface Delay {
 export interface Measurement {
 	readonly operations: number
 	readonly opsPerSecond: number
+	/** While its event loop was not idle; on a busy machine also while it waited for a processor. */
 	readonly mainThreadMicrosPerOp: number
+	/** While it was on a processor. Linux only. */
+	readonly mainThreadCpuMicrosPerOp?: number
 	/** Of all threads of the process. */
 	readonly cpuMicrosPerOp: number
 	/** As `monitorEventLoopDelay` counts it: the 1 ms timer itself is included. */

@@ -16,6 +16,11 @@ export interface PersonTokens {
 	readonly refreshed: string
 }
 
+export function requireCertificate({ clientCertificate }: World) {
+	if (!clientCertificate) throw new Error('the case needs a client certificate')
+	return clientCertificate
+}
+
 /** Makes signed-in sessions without a sign-in. People's tokens are made once and shared by their sessions. */
 export function createSessionMaker(params: Params, world: World) {
 	const issuer = `${world.authority}/v2.0`
