@@ -16,6 +16,10 @@ export interface HeldToken {
 	readonly usableUntil: number
 	/** No refresh behind it before then: the last one failed. */
 	cooldownUntil: number
+	/** When its partition was last known to be alive. */
+	confirmedAt: number
+	/** When the store was last asked whether it is. */
+	askedAt: number
 }
 
 /** Everything held for one partition; a node of the eviction queue. */

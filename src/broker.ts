@@ -1,57 +1,49 @@
-import { createHash, randomBytes, randomUUID, timingSafeEqual } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
 import { AccessTokenCache, type HeldToken } from './access-token-cache.js'
 import { type AcquiredToken, type Outcome, toAcquiredToken, withOutcome } from './acquired-token.js'
-import { type AuthorizationRequest, buildAuthorizationUrl } from './authorization-url.js'
 import { createAssertionCache } from './client-assertion.js'
+import { type Acquisition, publishAcquisition } from './diagnostics.js'
 import { BrokerError } from './errors.js'
 import { createHttp, type Http } from './network.js'
 import { type NormalisedScopes, normaliseScopes } from './scopes.js'
 import { createSealer, type Sealer } from './sealing.js'
 import { requireTicket, type SessionLike, type SessionTicket, ticketOf } from './session.js'
 import { type KoaMsalOptions, resolveSettings, type Settings } from './settings.js'
-import { checkClaims, checkSilentRequest, type SilentRequest } from './silent-request.js'
+import {
+	type AuthorizationAnswer,
+	beginSignIn,
+	checkAnswer,
+	hashOf,
+	type LoginTransaction,
+	randomText,
+	rejected,
+	type SignInRequest,
+	transactionLifetime,
+} from './sign-in.js'
+import { listenForSignOuts, type SignOutNotices } from './sign-out-notices.js'
+import { checkSilentRequest, type SilentRequest } from './silent-request.js'
 import { SingleFlight } from './single-flight.js'
-import type { ProviderMetadata, WireToken } from './wire.js'
+import { UnsavedBlobs } from './unsaved-blobs.js'
+import type { ProviderMetadata, SignedInAccount, WireToken } from './wire.js'
 import { WorkerPool } from './worker-pool.js'
-
-/** What a sign-in has to remember until the provider answers. Secret: sealed, in the browser, for 15 minutes. */
-export interface LoginTransaction {
-	readonly state: string
-	readonly nonce: string
-	readonly codeVerifier: string
-	readonly scopes: readonly string[]
-	readonly claims?: string
-	/** A local path. */
-	readonly returnTo: string
-	/** Milliseconds since the epoch. */
-	readonly createdAt: number
-	/** The web session that the sign-in started from, and who was signed in there. */
-	readonly sessionId?: string
-	readonly partition?: string
-}
-
-/** The provider's answer to a sign-in: the fields of the form post, or of the query. */
-export interface AuthorizationAnswer {
-	readonly state?: string
-	readonly code?: string
-	readonly iss?: string
-	readonly error?: string
-}
 
 /** A sign-in that is done, or that was done before: the same form was posted twice. */
 export type SignIn =
-	| {
-			readonly repeated: false
-			readonly ticket: SessionTicket
-			readonly token: AcquiredToken
-	  }
+	| { readonly repeated: false; readonly ticket: SessionTicket; readonly token: AcquiredToken }
 	| { readonly repeated: true; readonly returnTo: string }
-
-/** Milliseconds a sign-in may take at the provider. */
-export const transactionLifetime = 15 * 60_000
 
 /** Milliseconds without a refresh behind a held token after one has failed. */
 const refreshCooldown = 30_000
+
+/** Milliseconds between two questions to the store whether a held token's partition lives. */
+const confirmationInterval = 60_000
+
+/** Milliseconds for which a store that did not answer is not asked whether partitions live. */
+const storeIsDownFor = 1000
+
+/** Milliseconds that a task keeps for its way back, of the deadline that its caller has. */
+const wayBack = 250
 
 /**
  * Brokers the tokens of everybody who is signed in. This class is the policy: what is answered from memory, who
@@ -65,9 +57,14 @@ export class TokenBroker {
 	readonly #defaultScopes: NormalisedScopes
 	readonly #sealer: Sealer
 	readonly #assertion: ((tokenEndpoint: string) => Promise<string>) | undefined
-	#metadata: Promise<ProviderMetadata> | undefined
 	readonly #http: Http
+	/** Partitions that were found alive, and when. */
+	readonly #alive = new LRUCache<string, number>({ max: 10_000, ttl: confirmationInterval })
+	readonly #unsaved: UnsavedBlobs
+	readonly #notices: SignOutNotices | undefined
 	readonly #closeToo: (() => Promise<void>)[] = []
+	#metadata: Promise<ProviderMetadata> | undefined
+	#storeIsDownUntil = 0
 	#closing: Promise<void> | undefined
 
 	private constructor(settings: Settings, pool: WorkerPool) {
@@ -77,8 +74,13 @@ export class TokenBroker {
 		this.#http = createHttp(settings.network)
 		this.#defaultScopes = normaliseScopes(settings.scopes)
 		this.#sealer = createSealer(settings.secrets, settings.auth.clientId)
-		const { clientAssertion, clientId } = settings.auth
-		this.#assertion = clientAssertion && createAssertionCache(clientAssertion, clientId)
+		this.#unsaved = new UnsavedBlobs(async (partition, blob) => {
+			if (!(await pool.run('save', { partition, blob })).saved) this.#forget(partition)
+		})
+		const { store, namespace, auth } = settings
+		if (store.kind === 'redis')
+			this.#notices = listenForSignOuts(store.connection, namespace, (partition) => this.#forget(partition))
+		this.#assertion = auth.clientAssertion && createAssertionCache(auth.clientAssertion, auth.clientId)
 	}
 
 	/** Starts the worker threads. @throws ERR_WORKER_FAILED */
@@ -102,8 +104,8 @@ export class TokenBroker {
 	}
 
 	/** Counts of the work handed to the worker threads and of what is held, since the start. */
-	get statistics(): { readonly tasks: number; readonly heldTokens: number } {
-		return { tasks: this.#pool.tasks, heldTokens: this.#held.size }
+	get statistics(): { readonly tasks: number; readonly heldTokens: number; readonly unsaved: number } {
+		return { tasks: this.#pool.tasks, heldTokens: this.#held.size, unsaved: this.#unsaved.size }
 	}
 
 	/**
@@ -111,7 +113,7 @@ export class TokenBroker {
 	 *
 	 * A held token is answered from memory: no thread hop, no network. Past its `refreshOn` it is still answered
 	 * at once, and one refresh runs behind it. Otherwise one worker task reads the stored blob and, if need be,
-	 * refreshes; everybody who asks for the same meanwhile joins that task.
+	 * refreshes, which one process does at a time; everybody who asks for the same meanwhile gets its result.
 	 *
 	 * @param session `ctx.session`, or anything that carries its `msal`
 	 * @throws ERR_SIGNED_OUT nobody is signed in, or not any more
@@ -133,9 +135,12 @@ export class TokenBroker {
 			const now = Date.now()
 			const held = this.#held.get(ticket.partition, scopes.key, scopes.wanted, request.claims, now)
 			if (held) {
-				if (now < held.refreshOn) return held.token
-				if (now >= held.cooldownUntil) this.#refreshBehind(ticket, scopes, held)
-				return withOutcome(held.token, 'stale')
+				if (held.confirmedAt < this.#heardSince() && now - held.askedAt >= confirmationInterval) {
+					held.askedAt = now
+					await abortable(this.#confirm(ticket.partition), request.signal)
+					held.confirmedAt = now
+				}
+				return this.#answerHeld(ticket, scopes, held, now)
 			}
 		}
 		const { result, joined } = this.#acquire(ticket, scopes, request)
@@ -143,42 +148,46 @@ export class TokenBroker {
 		return joined ? withOutcome(token, 'inflight') : token
 	}
 
+	#answerHeld(ticket: SessionTicket, scopes: NormalisedScopes, held: HeldToken, now: number): AcquiredToken {
+		if (now < held.refreshOn) {
+			publishAcquisition(hitNotice)
+			return held.token
+		}
+		if (now >= held.cooldownUntil) this.#refreshBehind(ticket, scopes, held)
+		publishAcquisition(staleNotice)
+		return withOutcome(held.token, 'stale')
+	}
+
+	/**
+	 * Whether somebody is signed in and was not signed out elsewhere: what a guard asks. In most cases answered
+	 * from memory; else one worker task asks the store.
+	 * @throws ERR_STORE_UNAVAILABLE, ERR_OVERLOADED, ERR_WORKER_FAILED, ERR_BROKER_CLOSED
+	 */
+	async isSignedIn(session: SessionLike): Promise<boolean> {
+		if (this.#closing) throw closed()
+		const ticket = ticketOf(session)
+		if (!ticket) return false
+		const { partition } = ticket
+		const { store } = this.#settings
+		if (store.kind === 'memory') return store.read(partition) !== undefined
+		const confirmedAt = this.#alive.get(partition)
+		if (confirmedAt !== undefined && confirmedAt >= this.#heardSince()) return true
+		const askedAt = Date.now()
+		const { exists } = await this.#pool.run('exists', { partition })
+		if (exists) this.#alive.set(partition, askedAt)
+		else this.#forget(partition)
+		return exists
+	}
+
 	/**
 	 * The address to send a browser to, and what has to be remembered until it comes back.
-	 * @throws ERR_IDP_UNAVAILABLE, ERR_IDP_PROTOCOL when the authority's metadata is needed and can't be had
+	 * @throws ERR_BAD_REQUEST; ERR_IDP_UNAVAILABLE, ERR_IDP_PROTOCOL when the authority's metadata can't be had
 	 */
 	async getAuthCodeUrl(
-		request: AuthorizationRequest & {
-			readonly returnTo?: string
-			readonly session?: SessionLike
-			readonly sessionId?: string
-		} = {},
+		request: SignInRequest = {},
 	): Promise<{ readonly url: string; readonly transaction: LoginTransaction }> {
 		if (this.#closing) throw closed()
-		if (request.claims !== undefined) checkClaims(request.claims)
-		const metadata = await this.#provider()
-		const scopes = request.scopes ?? this.#settings.scopes
-		const codeVerifier = randomText()
-		const partition = ticketOf(request.session)?.partition
-		const transaction: LoginTransaction = {
-			state: randomText(),
-			nonce: randomText(),
-			codeVerifier,
-			scopes,
-			returnTo: request.returnTo ?? '/',
-			createdAt: Date.now(),
-			...(request.claims !== undefined && { claims: request.claims }),
-			...(request.sessionId !== undefined && { sessionId: request.sessionId }),
-			...(partition !== undefined && { partition }),
-		}
-		const codeChallenge = createHash('sha256').update(codeVerifier).digest('base64url')
-		const url = buildAuthorizationUrl(
-			this.#settings,
-			metadata,
-			{ ...request, scopes },
-			{ ...transaction, codeChallenge },
-		)
-		return { url, transaction }
+		return beginSignIn(this.#settings, await this.#provider(), request)
 	}
 
 	/**
@@ -189,15 +198,7 @@ export class TokenBroker {
 	 */
 	async acquireByCode(answer: AuthorizationAnswer, transaction: LoginTransaction): Promise<SignIn> {
 		if (this.#closing) throw closed()
-		if (!sameText(answer.state, transaction.state))
-			throw rejected('It does not belong to a sign-in of this browser.')
-		const age = Date.now() - transaction.createdAt
-		if (age < -transactionLifetime || age > transactionLifetime) throw rejected('It took too long.')
-		const metadata = await this.#provider()
-		checkIssuer(answer.iss, metadata)
-		if (answer.error !== undefined) throw providerRefusal(answer.error)
-		if (!answer.code) throw rejected('It brought no code.')
-
+		const code = checkAnswer(answer, transaction, await this.#provider())
 		const { store, session, auth } = this.#settings
 		const partition = randomText()
 		const used = hashOf(transaction.state)
@@ -210,7 +211,7 @@ export class TokenBroker {
 		const stored = previous === undefined || store.kind === 'redis' ? undefined : store.read(previous)
 		try {
 			const result = await this.#pool.run('redeem', {
-				code: answer.code,
+				code,
 				codeVerifier: transaction.codeVerifier,
 				nonce: transaction.nonce,
 				redirectUri: auth.redirectUri.href,
@@ -230,12 +231,8 @@ export class TokenBroker {
 				store.create(partition, result.sealed, session.absoluteTimeout)
 			if (previous !== undefined) this.#forget(previous)
 			const { account } = result
-			const token = this.#keep(
-				{ partition, account },
-				normaliseScopes(transaction.scopes),
-				result.token,
-				'refreshed',
-			)
+			const scopes = normaliseScopes(transaction.scopes)
+			const token = this.#keep(partition, account, scopes, result.token, 'refreshed', Date.now())
 			return { repeated: false, ticket: { partition, account }, token }
 		} catch (error) {
 			if (store.kind === 'memory') store.failClaim(used)
@@ -257,7 +254,7 @@ export class TokenBroker {
 	}
 
 	/**
-	 * Ends a session's tokens: in memory, in the store, and for whatever is under way.
+	 * Ends a session's tokens: in memory, in the store, in other processes, and for whatever is under way.
 	 * @returns where the provider's own session is ended, when that is known
 	 * @throws ERR_STORE_UNAVAILABLE, ERR_OVERLOADED, ERR_WORKER_FAILED when the store could not be told
 	 */
@@ -268,7 +265,7 @@ export class TokenBroker {
 		return this.#pool.run('signOut', { partitions: ticket ? [ticket.partition] : [] })
 	}
 
-	/** Takes no more calls, waits for what is under way, ends the worker threads. */
+	/** Takes no more calls, waits for what is under way, stores what is not stored yet, ends the worker threads. */
 	close(): Promise<void> {
 		this.#closing ??= this.#close()
 		return this.#closing
@@ -276,24 +273,29 @@ export class TokenBroker {
 
 	async #close(): Promise<void> {
 		await this.#flights.settled()
+		await this.#unsaved.close()
 		await this.#pool.close()
-		await Promise.all([this.#http.close(), ...this.#closeToo.map((close) => close())])
+		await Promise.all([this.#http.close(), this.#notices?.close(), ...this.#closeToo.map((close) => close())])
 		this.#held.clear()
 	}
 
-	#acquire(ticket: SessionTicket, scopes: NormalisedScopes, request: SilentRequest) {
+	#acquire(ticket: SessionTicket, scopes: NormalisedScopes, request: SilentRequest, replaces?: number) {
 		const { partition, account } = ticket
 		const forceRefresh = request.forceRefresh === true
-		const key = JSON.stringify([scopes.key, request.claims ?? null, forceRefresh])
+		const key = JSON.stringify([scopes.key, request.claims ?? null, forceRefresh, replaces ?? null])
 		return this.#flights.join(partition, key, async (flight) => {
-			const { store } = this.#settings
+			const { store, pool } = this.#settings
+			const started = performance.now()
+			const confirmedAt = Date.now()
 			const run = async () => {
-				const stored = store.kind === 'memory' ? store.read(partition) : undefined
+				const stored = store.kind === 'memory' ? store.read(partition) : this.#unsaved.get(partition)
 				const result = await this.#pool.run('acquire', {
 					partition,
 					homeAccountId: account.homeAccountId,
 					scopes: scopes.asked,
 					forceRefresh,
+					...(replaces !== undefined && { replaces }),
+					deadline: confirmedAt + pool.taskTimeout - wayBack,
 					correlationId: request.correlationId ?? randomUUID(),
 					...(request.claims !== undefined && { claims: request.claims }),
 					...(stored && { stored }),
@@ -302,27 +304,36 @@ export class TokenBroker {
 				if (store.kind === 'memory' && result.sealed !== undefined) store.commit(partition, result.sealed)
 				return result
 			}
-			const {
-				token,
-				outcome,
-				account: stored,
-			} = await (store.kind === 'memory' ? store.inTurn(partition, run) : run())
+			const result = await (store.kind === 'memory' ? store.inTurn(partition, run) : run())
 			if (flight.abandoned) throw new BrokerError('ERR_SIGNED_OUT', 'The session was signed out meanwhile.')
-			return this.#keep({ partition, account: stored }, scopes, token, outcome, request.claims)
+			if (result.unsaved) this.#unsaved.keep(partition, result.unsaved)
+			publishAcquisition({ outcome: result.outcome, milliseconds: performance.now() - started })
+			return this.#keep(
+				partition,
+				result.account,
+				scopes,
+				result.token,
+				result.outcome,
+				confirmedAt,
+				request.claims,
+			)
 		})
 	}
 
 	/** Nobody waits for this one, and nobody hears of its failure: the held token is still good. */
 	#refreshBehind(ticket: SessionTicket, scopes: NormalisedScopes, held: HeldToken): void {
 		held.cooldownUntil = Date.now() + refreshCooldown
-		this.#acquire(ticket, scopes, { forceRefresh: true }).result.catch(() => {})
+		// Not forced: another process may have replaced the token already.
+		this.#acquire(ticket, scopes, {}, held.token.expiresOn.getTime()).result.catch(() => {})
 	}
 
 	#keep(
-		{ partition, account }: SessionTicket,
+		partition: string,
+		account: SignedInAccount,
 		scopes: NormalisedScopes,
 		token: WireToken,
 		outcome: Outcome,
+		confirmedAt: number,
 		claims?: string,
 	): AcquiredToken {
 		const now = Date.now()
@@ -338,6 +349,8 @@ export class TokenBroker {
 			refreshOn,
 			usableUntil: token.expiresOn - this.#settings.cache.expiryMargin,
 			cooldownUntil: 0,
+			confirmedAt,
+			askedAt: 0,
 		})
 		return acquired
 	}
@@ -346,8 +359,29 @@ export class TokenBroker {
 	#forget(partition: string): void {
 		this.#flights.abandon(partition)
 		this.#held.drop(partition)
+		this.#alive.delete(partition)
+		this.#unsaved.drop(partition)
 		const { store } = this.#settings
 		if (store.kind === 'memory') store.remove(partition)
+	}
+
+	/** Since when every sign-out in another process is heard of. */
+	#heardSince(): number {
+		return this.#notices?.heardSince ?? 0
+	}
+
+	/** @throws ERR_SIGNED_OUT when the partition is gone. A store that can't be asked takes nobody's token away. */
+	async #confirm(partition: string): Promise<void> {
+		const now = Date.now()
+		if (now < this.#storeIsDownUntil) return
+		try {
+			if ((await this.#pool.run('exists', { partition })).exists) return
+		} catch {
+			this.#storeIsDownUntil = now + storeIsDownFor
+			return
+		}
+		this.#forget(partition)
+		throw new BrokerError('ERR_SIGNED_OUT', 'The session has no tokens any more. Sign in again.')
 	}
 
 	#repeated(used: string, mark: string): SignIn {
@@ -380,49 +414,8 @@ export async function createTokenBroker(options: KoaMsalOptions): Promise<TokenB
 	return TokenBroker.start(resolveSettings(options))
 }
 
-/** 256 random bits, as text: a state, a nonce, a code verifier (RFC 7636, 4.1), a partition's name. */
-function randomText(): string {
-	return randomBytes(32).toString('base64url')
-}
-
-function hashOf(text: string): string {
-	return createHash('sha256').update(text).digest('base64url')
-}
-
-function sameText(answered: string | undefined, expected: string): boolean {
-	return (
-		answered !== undefined && timingSafeEqual(Buffer.from(hashOf(answered)), Buffer.from(hashOf(expected)))
-	)
-}
-
-/** RFC 9207, 2.4. The issuer of a multi-tenant authority is a template, and its answers come from a tenant. */
-function checkIssuer(iss: string | undefined, { issuer, issParameterSupported }: ProviderMetadata): void {
-	if (iss === undefined) {
-		if (issParameterSupported) throw rejected('It does not say which provider it comes from.')
-		return
-	}
-	const [before = '', after] = issuer.split('{tenantid}')
-	const matches =
-		after === undefined
-			? iss === issuer
-			: iss.startsWith(before) &&
-				iss.endsWith(after) &&
-				/^[\w-]+$/.test(iss.slice(before.length, iss.length - after.length))
-	if (!matches) throw rejected('It comes from another provider.')
-}
-
-/** RFC 6749, 4.1.2.1, and OpenID Connect Core, 3.1.2.6. */
-function providerRefusal(error: string): BrokerError {
-	if (error === 'server_error' || error === 'temporarily_unavailable')
-		return new BrokerError('ERR_IDP_UNAVAILABLE', 'The provider has trouble signing people in. Try again.')
-	if (/^(access_denied|(interaction|login|consent|account_selection)_required)$/.test(error))
-		return new BrokerError('ERR_IDP_DENIED', 'The provider did not let you in, or you cancelled.')
-	return rejected('The provider refused it.')
-}
-
-function rejected(why: string): BrokerError {
-	return new BrokerError('ERR_LOGIN_REJECTED', `This sign-in cannot be completed. ${why}`)
-}
+const hitNotice: Acquisition = Object.freeze({ outcome: 'hit', milliseconds: 0 })
+const staleNotice: Acquisition = Object.freeze({ outcome: 'stale', milliseconds: 0 })
 
 function closed(): BrokerError {
 	return new BrokerError('ERR_BROKER_CLOSED', 'The broker was closed.')

@@ -1,12 +1,6 @@
 export type { AcquiredToken, Outcome } from './acquired-token.js'
 export type { AuthorizationRequest } from './authorization-url.js'
-export {
-	type AuthorizationAnswer,
-	createTokenBroker,
-	type LoginTransaction,
-	type SignIn,
-	type TokenBroker,
-} from './broker.js'
+export { createTokenBroker, type SignIn, type TokenBroker } from './broker.js'
 export { BrokerError, type BrokerErrorCode } from './errors.js'
 export { requireSignedIn } from './koa/require-signed-in.js'
 export { createMsalRoutes, type RouteOptions } from './koa/routes.js'
@@ -16,5 +10,6 @@ export { type MemoryTokenStore, memoryTokenStore } from './memory-token-store.js
 export { type RedisSource, type RedisTokenStore, redisTokenStore } from './redis-token-store.js'
 export type { SessionLike, SessionTicket } from './session.js'
 export type { AuthOptions, ClientAssertionFunction, KoaMsalOptions, TokenStore } from './settings.js'
+export type { AuthorizationAnswer, LoginTransaction, SignInRequest } from './sign-in.js'
 export type { SilentRequest } from './silent-request.js'
 export type { SignedInAccount } from './wire.js'

@@ -79,12 +79,18 @@ export interface KoaMsalOptions {
 	readonly pool?: {
 		/** Worker threads. Default: processor cores less one, at least one. */
 		readonly threads?: number
-		/** Tasks that one worker runs at a time. Default 64. */
+		/** Tasks that one worker runs at a time. Default 256. */
 		readonly concurrency?: number
 		/** Tasks that wait for a worker; more are refused with `ERR_OVERLOADED`. Default 1,024. */
 		readonly maxQueue?: number
 		/** Deadline of a task, waiting included. Default 15 seconds. */
 		readonly taskTimeout?: number
+	}
+	readonly refresh?: {
+		/** Refreshes at the provider at a time, in this process; more wait. Default 128. */
+		readonly maxInFlight?: number
+		/** A process that dies while it refreshes a session keeps the others from it for this long. Default 10 s. */
+		readonly lease?: number
 	}
 	readonly network?: {
 		/** Deadline of one call to the provider or to Microsoft Graph. Default 10 seconds. */
@@ -146,6 +152,7 @@ export interface Settings {
 		readonly maxQueue: number
 		readonly taskTimeout: number
 	}
+	readonly refresh: { readonly maxInFlight: number; readonly lease: number }
 	readonly network: NetworkSettings
 	readonly cache: { readonly maxEntries: number; readonly maxBytes: number; readonly expiryMargin: number }
 	readonly graph: { readonly endpoint: string }
@@ -196,6 +203,8 @@ const expectations: Record<string, string> = {
 	'pool.concurrency': 'a whole number from 1 to 1024',
 	'pool.maxQueue': 'a whole number from 1 to 100000',
 	'pool.taskTimeout': 'milliseconds, from 100 to 300000',
+	'refresh.maxInFlight': 'a whole number from 1 to 10000',
+	'refresh.lease': 'milliseconds, from 1000 to 60000',
 	'network.timeout': 'milliseconds, from 100 to 300000',
 	'network.caFile': 'a readable PEM file',
 	'network.proxy': 'an http:// or https:// URL (HTTPS_PROXY)',
@@ -289,9 +298,13 @@ const shape = z.strictObject({
 	logoutTargets: z.array(localPath).min(1).default(['/']),
 	pool: section({
 		threads: whole(1, 64, Math.max(1, availableParallelism() - 1)),
-		concurrency: whole(1, 1024, 64),
+		concurrency: whole(1, 1024, 256),
 		maxQueue: whole(1, 100_000, 1024),
 		taskTimeout: whole(100, 300_000, 15_000),
+	}),
+	refresh: section({
+		maxInFlight: whole(1, 10_000, 128),
+		lease: whole(1000, minute, 10_000),
 	}),
 	network: section({
 		timeout: whole(100, 300_000, 10_000),
@@ -385,6 +398,7 @@ function complete(data: z.infer<typeof shape>, ca: string | undefined): Settings
 		},
 		logoutTargets: data.logoutTargets,
 		pool: data.pool,
+		refresh: data.refresh,
 		network: {
 			timeout: network.timeout,
 			...(ca !== undefined && { ca }),

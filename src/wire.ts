@@ -33,6 +33,12 @@ export interface WorkerSettings {
 	readonly network: Omit<NetworkSettings, 'proxy'> & { readonly proxy?: KeyObject }
 	/** Milliseconds a token must still live to be handed out. */
 	readonly expiryMargin: number
+	readonly refresh: {
+		/** Milliseconds a lease lasts unless it is renewed. */
+		readonly lease: number
+		/** Refreshes at the provider at a time, for this worker. */
+		readonly maxInFlight: number
+	}
 }
 
 /** The endpoints of the authority in use, from its OpenID configuration, checked by a worker. */
@@ -124,8 +130,18 @@ export interface AcquireParams extends ProviderCall {
 	readonly scopes: readonly string[]
 	readonly claims?: string
 	readonly forceRefresh: boolean
-	/** The blob, from the memory store. */
+	/** When the held token expires that is to be replaced: only one that lives longer will do. */
+	readonly replaces?: number
+	/** When the caller's patience ends, in milliseconds since the epoch. */
+	readonly deadline: number
+	/** The blob, from the memory store; with Redis, one that could not be written yet. */
 	readonly stored?: StoredBlob
+}
+
+/** A refreshed blob that the store could not take. */
+export interface UnsavedBlob extends StoredBlob {
+	/** When its longest-lived token expires. */
+	readonly expiresOn: number
 }
 
 export interface AcquireResult {
@@ -135,6 +151,8 @@ export interface AcquireResult {
 	readonly account: SignedInAccount
 	/** For the memory store, whose owner writes it. */
 	readonly sealed?: string
+	/** To be kept and written when the store is back. */
+	readonly unsaved?: UnsavedBlob
 }
 
 /** Every task a worker does: its parameters and its result. */
@@ -149,6 +167,13 @@ export interface WireTasks {
 		params: { readonly partitions: readonly string[] }
 		result: { readonly endSessionEndpoint?: string }
 	}
+	/** Writes what the store could not take before. False: the partition is gone. */
+	save: {
+		params: { readonly partition: string; readonly blob: UnsavedBlob }
+		result: { readonly saved: boolean }
+	}
+	/** Whether a partition is still there. */
+	exists: { params: { readonly partition: string }; result: { readonly exists: boolean } }
 	/** Reads the mark of a transaction that was used: absent when it was not, empty when its sign-in failed. */
 	findClaim: { params: { readonly transaction: string }; result: { readonly value?: string } }
 }

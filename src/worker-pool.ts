@@ -99,7 +99,16 @@ export class WorkerPool {
 	}
 }
 
-function toWorkerSettings({ auth, secrets, store, namespace, network, cache }: Settings): WorkerSettings {
+function toWorkerSettings({
+	auth,
+	secrets,
+	store,
+	namespace,
+	network,
+	cache,
+	refresh,
+	pool,
+}: Settings): WorkerSettings {
 	const { timeout, ca, proxy, noProxy } = network
 	return {
 		clientId: auth.clientId,
@@ -120,5 +129,9 @@ function toWorkerSettings({ auth, secrets, store, namespace, network, cache }: S
 			...(proxy !== undefined && { proxy: createSecretKey(Buffer.from(proxy)) }),
 		},
 		expiryMargin: cache.expiryMargin,
+		refresh: {
+			lease: refresh.lease,
+			maxInFlight: Math.max(1, Math.floor(refresh.maxInFlight / pool.threads)),
+		},
 	}
 }

@@ -13,6 +13,8 @@ const token = (scopes: readonly string[], usableUntil = 1000, claims?: string): 
 		refreshOn: usableUntil / 2,
 		usableUntil,
 		cooldownUntil: 0,
+		confirmedAt: 0,
+		askedAt: 0,
 	}) as unknown as HeldToken
 
 const get = (cache: AccessTokenCache, partition: string, scopes: string[], now = 0, claims?: string) => {

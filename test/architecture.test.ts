@@ -157,6 +157,7 @@ describe('the public names', () => {
 			'constructor',
 			'findReturnTo',
 			'getAuthCodeUrl',
+			'isSignedIn',
 			'signOut',
 			'statistics',
 		])

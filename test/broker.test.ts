@@ -122,13 +122,6 @@ describe('acquireSilent with tokens that live for an hour', () => {
 			assert.deepEqual(error.scopes, ['User.Read'])
 			return true
 		})
-		world.standIn.inject({ status: 429, headers: { 'retry-after': '17' } })
-		await assert.rejects(app.broker.acquireSilent(session, { forceRefresh: true }), (error) => {
-			assert.ok(error instanceof BrokerError)
-			assert.deepEqual([error.code, error.status, error.retryAfter], ['ERR_IDP_UNAVAILABLE', 503, 17])
-			assert.equal(error.headers['Retry-After'], '17')
-			return true
-		})
 	})
 
 	for (const [what, fault, expected] of [
@@ -153,17 +146,102 @@ describe('acquireSilent with tokens that live for an hour', () => {
 			'ERR_IDP_PROTOCOL',
 		],
 		['a refused credential', { error: { error: 'invalid_client', code: 7000222 } }, 'ERR_CLIENT_REJECTED'],
-		['a revoked grant', { error: { error: 'invalid_grant', code: 50173 } }, 'ERR_INTERACTION_REQUIRED'],
-		['throttling in disguise', { error: { error: 'invalid_grant', code: 50196 } }, 'ERR_IDP_UNAVAILABLE'],
+		['missing consent', { error: { error: 'invalid_grant', code: 65001 } }, 'ERR_INTERACTION_REQUIRED'],
 	] as const)
 		it(`answers ${what} with ${expected} and signs nobody out`, async () => {
 			world.standIn.inject(fault)
 			await assert.rejects(app.broker.acquireSilent(session, { forceRefresh: true }), code(expected))
 			assert.equal((await app.broker.acquireSilent(session)).outcome, 'hit')
+			// For a moment everybody believes that the provider is not to be reached.
+			await new Promise((resolve) => setTimeout(resolve, expected === 'ERR_IDP_UNAVAILABLE' ? 1010 : 0))
 			const after = await app.broker.acquireSilent(session, { forceRefresh: true })
 			assert.equal(after.account.objectId, people.ada.oid)
 		})
 })
+
+describe('a provider that wants fewer calls', () => {
+	let world: World
+	let redis: Awaited<ReturnType<typeof startRedis>>
+	before(async () => {
+		;[world, redis] = await Promise.all([createWorld(), startRedis()])
+	})
+	after(() => Promise.all([redis.stop(), world.close()]))
+
+	const options = () => ({ secrets, store: redisTokenStore({ path: redis.path }) })
+	const unavailable = (least: number, most: number) => (error: unknown) => {
+		assert.ok(error instanceof BrokerError)
+		assert.deepEqual([error.code, error.status], ['ERR_IDP_UNAVAILABLE', 503])
+		assert.ok(
+			error.retryAfter && error.retryAfter >= least && error.retryAfter <= most,
+			`${error.retryAfter}`,
+		)
+		return true
+	}
+
+	it('of one person (AADSTS50196) is left alone by every process for that person, and only that one', async () => {
+		const [first, second] = [
+			await createApplication(world, options()),
+			await createApplication(world, options()),
+		]
+		try {
+			const ada = await sessionOf(first)
+			const charles = await sessionOf(first, 'Charles Babbage')
+			world.standIn.clearLog()
+			world.standIn.inject({ error: { error: 'invalid_grant', code: 50196 } })
+			for (const { broker } of [first, first, second])
+				await assert.rejects(broker.acquireSilent(ada, { forceRefresh: true }), unavailable(50, 60))
+			assert.equal(world.standIn.count('token'), 1)
+			assert.equal((await first.broker.acquireSilent(ada)).outcome, 'hit', 'nobody is signed out')
+			assert.equal((await second.broker.acquireSilent(charles, { forceRefresh: true })).outcome, 'refreshed')
+		} finally {
+			await Promise.all([first.close(), second.close()])
+		}
+	})
+
+	it('of the application (429 with Retry-After) is left alone by every process, for everybody', async () => {
+		const [first, second] = [
+			await createApplication(world, options()),
+			await createApplication(world, options()),
+		]
+		try {
+			const ada = await sessionOf(first)
+			const charles = await sessionOf(second, 'Charles Babbage')
+			world.standIn.clearLog()
+			world.standIn.inject({ status: 429, headers: { 'retry-after': '17' } })
+			await assert.rejects(first.broker.acquireSilent(ada, { forceRefresh: true }), unavailable(16, 17))
+			for (const { broker } of [first, second])
+				await assert.rejects(broker.acquireSilent(charles, { forceRefresh: true }), unavailable(15, 17))
+			assert.equal(world.standIn.count('token'), 1)
+			assert.equal((await second.broker.acquireSilent(charles)).outcome, 'hit')
+		} finally {
+			await Promise.all([first.close(), second.close()])
+		}
+	})
+})
+
+for (const kind of ['memory', 'Redis'] as const)
+	describe(`F7: a grant that was revoked, ${kind}`, () => {
+		it('is asked for once, then the person has to come back; a token that is still valid is served', async () => {
+			const [world, redis] = await Promise.all([createWorld(), startRedis()])
+			const app = await createApplication(world, {
+				...(kind === 'Redis' && { secrets, store: redisTokenStore({ path: redis.path }) }),
+			})
+			try {
+				const session = await sessionOf(app)
+				world.standIn.revokeUserTokens(people.ada.oid)
+				world.standIn.clearLog()
+				for (let i = 0; i < 3; i++) {
+					const refused = app.broker.acquireSilent(session, { forceRefresh: true })
+					await assert.rejects(refused, code('ERR_INTERACTION_REQUIRED'))
+				}
+				assert.equal(world.standIn.count('token'), kind === 'Redis' ? 1 : 3)
+				assert.equal((await app.broker.acquireSilent(session)).outcome, 'hit')
+			} finally {
+				await app.close()
+				await Promise.all([redis.stop(), world.close()])
+			}
+		})
+	})
 
 for (const kind of ['memory', 'Redis'] as const)
 	describe(`acquireSilent on an expired session, ${kind}`, () => {

@@ -20,7 +20,14 @@ const settings = (pool: object) =>
 
 const startFixture = (pool: object = {}) => WorkerPool.start(settings(pool), fixture('worker'))
 const acquire = (pool: WorkerPool, correlationId: string) =>
-	pool.run('acquire', { partition: '', homeAccountId: '', scopes: [], forceRefresh: false, correlationId })
+	pool.run('acquire', {
+		partition: '',
+		homeAccountId: '',
+		scopes: [],
+		forceRefresh: false,
+		deadline: 0,
+		correlationId,
+	})
 const code = (expected: string) => (error: unknown) => error instanceof BrokerError && error.code === expected
 
 describe('the worker pool', () => {

@@ -2,7 +2,7 @@ import { BrokerError } from '../src/errors.js'
 import type { StoredBlob } from '../src/wire.js'
 import { sealer } from './context.js'
 import type { PartitionStore } from './partition-store.js'
-import { mergeTokenCaches, parseTokenCache, type TokenCacheJson } from './token-cache.js'
+import { latestExpiry, mergeTokenCaches, parseTokenCache, type TokenCacheJson } from './token-cache.js'
 
 const purpose = 'tokens'
 
@@ -23,7 +23,7 @@ export async function openCache(
 	partition: string,
 	stored: StoredBlob | undefined,
 ): Promise<TokenCacheJson> {
-	if (!stored) throw new BrokerError('ERR_SIGNED_OUT', 'The session has no tokens any more. Sign in again.')
+	if (!stored) throw signedOut()
 	const opened = sealer.open(purpose, partition, stored.sealed)
 	if (opened.ok) return parseTokenCache(opened.plaintext)
 	if (opened.reason === 'damaged') await store.remove(partition)
@@ -34,21 +34,32 @@ export async function openCache(
 /**
  * Writes a changed cache over the version that it was made from. Where another writer was faster, both are
  * kept: the newer blob is read and merged, and the write is tried again.
+ * @returns `fenced` when the lease has passed to somebody else: nothing was written
  * @throws ERR_SIGNED_OUT when the partition was deleted meanwhile
  */
 export async function commitCache(
 	store: PartitionStore,
 	partition: string,
+	holder: string,
 	version: number,
 	cache: TokenCacheJson,
-): Promise<void> {
+): Promise<'written' | 'fenced'> {
 	let [expected, next] = [version, cache]
 	for (let attempt = 0; attempt < commitAttempts; attempt++) {
-		const answer = await store.commit(partition, expected, sealCache(partition, next))
-		if (answer === 'written') return
+		const answer = await store.commit(partition, {
+			holder,
+			version: expected,
+			sealed: sealCache(partition, next),
+			expiresOn: latestExpiry(next),
+		})
+		if (answer === 'written' || answer === 'fenced') return answer
 		if (answer === 'gone') throw new BrokerError('ERR_SIGNED_OUT', 'The session was signed out meanwhile.')
 		next = mergeTokenCaches(await openCache(store, partition, answer), next)
 		expected = answer.version
 	}
 	throw new BrokerError('ERR_STORE_UNAVAILABLE', 'The tokens could not be stored: too many writers at once.')
+}
+
+export function signedOut(): BrokerError {
+	return new BrokerError('ERR_SIGNED_OUT', 'The session has no tokens any more. Sign in again.')
 }

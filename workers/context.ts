@@ -17,7 +17,8 @@ export const http = createHttp({
 	...(settings.network.proxy && { proxy: settings.network.proxy.export().toString() }),
 })
 /** `undefined` when the store is in memory on the main thread. */
-export const redisStore = settings.redis && createRedisStore(settings.redis, settings.namespace)
+export const redisStore =
+	settings.redis && createRedisStore(settings.redis, settings.namespace, settings.refresh.lease)
 
 function piscinaData<T>(data: unknown): T {
 	return (Array.isArray(data) ? data[1] : data) as T

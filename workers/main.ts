@@ -4,12 +4,15 @@ import { acquire } from './acquire.js'
 import { redisStore } from './context.js'
 import { authority } from './provider.js'
 import { redeem } from './redeem.js'
+import { save } from './save.js'
 
 type Tasks = { [T in TaskName]: (params: WireTasks[T]['params']) => Promise<WireTasks[T]['result']> }
 
 const tasks: Tasks = {
 	acquire,
 	redeem,
+	save,
+	exists: async ({ partition }) => ({ exists: redisStore ? await redisStore.exists(partition) : true }),
 	metadata: async () => (await authority()).metadata,
 	signOut: async ({ partitions }) => {
 		for (const partition of partitions) await redisStore?.remove(partition)

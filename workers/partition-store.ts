@@ -1,40 +1,89 @@
+import type { WireError } from '../src/errors.js'
 import type { StoredBlob } from '../src/wire.js'
+
+/** How a partition is found. */
+export type Opening =
+	/** It does not exist: signed out. */
+	| { readonly state: 'gone' }
+	/** Here it is. `leased`: nobody else may refresh it until we commit, release, or stop renewing. */
+	| { readonly state: 'open'; readonly stored: StoredBlob; readonly leased: boolean }
+	/** Somebody else is refreshing it. */
+	| { readonly state: 'busy'; readonly version: number }
+	/** A refresh failed a moment ago, and this is why: nobody tries again yet. */
+	| { readonly state: 'held-off'; readonly error: WireError }
+
+export interface OpenRequest {
+	/** Who asks: leases are given to, renewed by and taken from one holder. */
+	readonly holder: string
+	/**
+	 * A lease is wanted if no token in the blob lives beyond this time, in milliseconds since the epoch; `never`
+	 * only reads.
+	 */
+	readonly leaseUnlessBeyond: number | 'never'
+}
+
+export interface Commit {
+	readonly holder: string
+	/** The version that was read; it must still be the current one. */
+	readonly version: number
+	readonly sealed: string
+	/** When the longest-lived access token in the blob expires, in milliseconds since the epoch. */
+	readonly expiresOn: number
+}
+
+/** `fenced`: the lease has passed to somebody else, whose work counts now. */
+export type CommitAnswer = 'written' | 'gone' | 'fenced' | StoredBlob
 
 /** Where sealed token caches live. A blob is written over the version that was read, or not at all. */
 export interface PartitionStore {
-	read(partition: string): Promise<StoredBlob | undefined>
+	/** One round trip: reads, and takes the lease where it is wanted and free. */
+	open(partition: string, request: OpenRequest): Promise<Opening>
+	/** One round trip: writes, and gives the lease back. */
+	commit(partition: string, commit: Commit): Promise<CommitAnswer>
 	/** @param lifetime milliseconds */
-	create(partition: string, sealed: string, lifetime: number): Promise<void>
-	/** @returns the newer blob when somebody else was faster; `gone` when the partition was deleted. */
-	commit(partition: string, version: number, sealed: string): Promise<'written' | 'gone' | StoredBlob>
+	create(partition: string, sealed: string, expiresOn: number, lifetime: number): Promise<void>
+	/** @returns false when the lease is somebody else's by now */
+	renew(partition: string, holder: string): Promise<boolean>
+	/** Gives the lease back with nothing written; with a failure, for the others to know for a while. */
+	release(
+		partition: string,
+		holder: string,
+		failure?: { error: WireError; milliseconds: number },
+	): Promise<void>
 	remove(partition: string): Promise<void>
 }
 
 /**
- * The memory store as a worker sees it: blobs come with the task and leave with its result, and the main
- * thread, which owns the store, does the writing.
+ * The memory store as a worker sees it: the blob comes with the task and leaves with its result, and the main
+ * thread, which owns the store and lets one task at a time change a partition, does the writing.
  */
 export class CarriedStore implements PartitionStore {
-	readonly #stored: ReadonlyMap<string, StoredBlob>
+	readonly #stored: StoredBlob | undefined
 	/** The blob to be written by the main thread. */
 	written: string | undefined
 
-	constructor(stored: ReadonlyMap<string, StoredBlob>) {
+	constructor(stored: StoredBlob | undefined) {
 		this.#stored = stored
 	}
 
-	async read(partition: string): Promise<StoredBlob | undefined> {
-		return this.#stored.get(partition)
+	async open(): Promise<Opening> {
+		return this.#stored ? { state: 'open', stored: this.#stored, leased: true } : { state: 'gone' }
+	}
+
+	async commit(_partition: string, { sealed }: Commit): Promise<'written'> {
+		this.written = sealed
+		return 'written'
 	}
 
 	async create(_partition: string, sealed: string): Promise<void> {
 		this.written = sealed
 	}
 
-	async commit(_partition: string, _version: number, sealed: string): Promise<'written'> {
-		this.written = sealed
-		return 'written'
+	async renew(): Promise<boolean> {
+		return true
 	}
+
+	async release(): Promise<void> {}
 
 	/** The main thread removes what a sign-in replaced, or what could not be opened, on its own account. */
 	async remove(): Promise<void> {}

@@ -11,6 +11,8 @@ export class ProviderCall implements INetworkModule {
 	readonly #http: Http
 	/** Why the operation failed, when it was the network or the answer. */
 	failure: BrokerError | undefined
+	/** How long the provider wants no more calls, and whose: one person's or the whole application's. */
+	throttled: { readonly whose: 'session' | 'tenant'; readonly seconds: number } | undefined
 
 	constructor(http: Http) {
 		this.#http = http
@@ -30,6 +32,7 @@ export class ProviderCall implements INetworkModule {
 				headers: options?.headers ?? {},
 				body: options?.body ?? '',
 			})
+			this.throttled = throttlingOf(answer)
 			return { status: answer.status, headers: { ...answer.headers }, body: readTokenAnswer(answer) as T }
 		} catch (error) {
 			throw error instanceof BrokerError ? this.#fail(error) : error
@@ -40,6 +43,24 @@ export class ProviderCall implements INetworkModule {
 		this.failure = error
 		return error
 	}
+}
+
+/** Seconds to wait after AADSTS50196, which names none. */
+const userThrottling = 60
+
+/** AADSTS50196 comes as invalid_grant, but it is a client in a loop being throttled, not a sign-out. */
+function isUserThrottling({ error_codes: codes }: Record<string, unknown>): boolean {
+	return Array.isArray(codes) && codes.includes(50196)
+}
+
+function throttlingOf(answer: HttpAnswer): ProviderCall['throttled'] {
+	if (answer.status === 429 || answer.status === 503) {
+		const seconds = retryAfterSeconds(answer.headers)
+		return seconds === undefined ? undefined : { whose: 'tenant', seconds }
+	}
+	return answer.status === 400 && answer.body.includes('AADSTS50196')
+		? { whose: 'session', seconds: userThrottling }
+		: undefined
 }
 
 /** Longest plausible life of an access token, in seconds: continuous access evaluation gives up to 28 hours. */
@@ -66,10 +87,9 @@ export function readTokenAnswer(answer: HttpAnswer): Record<string, unknown> {
 	const fields = body as Record<string, unknown>
 	if (answer.status !== 200) {
 		if (typeof fields.error !== 'string') throw protocol(`has status ${answer.status} and no error`)
-		// MSAL gives up on an operation for these; AADSTS50196 is a client in a loop being throttled, not a sign-out.
-		if (Array.isArray(fields.error_codes) && fields.error_codes.includes(50196))
+		if (isUserThrottling(fields))
 			throw new BrokerError('ERR_IDP_UNAVAILABLE', 'The provider is throttling this user.', {
-				retryAfter: 60,
+				retryAfter: userThrottling,
 			})
 		return fields
 	}

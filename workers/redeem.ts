@@ -6,7 +6,7 @@ import { redisStore, settings } from './context.js'
 import { createMsalClient, readTokenCache, translateMsalError } from './msal-client.js'
 import { CarriedStore } from './partition-store.js'
 import { authority, clientAssertion, providerCall, toWireToken } from './provider.js'
-import { holdsOnly, mergeTokenCaches, type TokenCacheJson } from './token-cache.js'
+import { holdsOnly, latestExpiry, mergeTokenCaches, type TokenCacheJson } from './token-cache.js'
 import { verifyIdToken } from './verify-id-token.js'
 
 /** Redeems an authorization code, once: claims the transaction, verifies who it is, stores the new partition. */
@@ -50,7 +50,7 @@ async function redeemClaimed(params: RedeemParams): Promise<RedeemResult> {
 	const previous = params.previous && (await readPrevious(params.previous, homeAccountId))
 	if (previous) cache = mergeTokenCaches(previous, cache)
 	const sealed = sealCache(params.partition, cache)
-	await redisStore?.create(params.partition, sealed, params.lifetime)
+	await redisStore?.create(params.partition, sealed, latestExpiry(cache), params.lifetime)
 	if (params.previous) await redisStore?.remove(params.previous.partition)
 	return {
 		claimed: true,
@@ -66,9 +66,10 @@ async function readPrevious(
 	homeAccountId: string,
 ): Promise<TokenCacheJson | undefined> {
 	const { partition, stored } = previous
-	const store = redisStore ?? new CarriedStore(new Map(stored ? [[partition, stored]] : []))
+	const store = redisStore ?? new CarriedStore(stored)
 	try {
-		const cache = await openCache(store, partition, await store.read(partition))
+		const opening = await store.open(partition, { holder: '', leaseUnlessBeyond: 'never' })
+		const cache = await openCache(store, partition, opening.state === 'open' ? opening.stored : undefined)
 		return holdsOnly(cache, homeAccountId) ? cache : undefined
 	} catch (error) {
 		if (error instanceof BrokerError && error.code === 'ERR_SIGNED_OUT') return undefined

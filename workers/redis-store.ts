@@ -1,64 +1,193 @@
 import type { Result } from 'ioredis'
+import type { WireError } from '../src/errors.js'
 import { onRedis, openRedis, type RedisConnection } from '../src/redis-client.js'
 import type { ClaimParams, StoredBlob } from '../src/wire.js'
-import type { PartitionStore } from './partition-store.js'
+import type { CommitAnswer, Opening, PartitionStore } from './partition-store.js'
+
+type OpenAnswer = [0] | [1, string, string, number] | [2, string] | [3, string]
+type CommitReply = [0] | [1] | [2, string, string] | [3]
 
 declare module 'ioredis' {
 	interface RedisCommander<Context> {
-		koaMsalCommit(key: string, version: number, sealed: string): Result<[number, string?, string?], Context>
+		koaMsalOpen(
+			tokens: string,
+			lease: string,
+			failure: string,
+			holder: string,
+			milliseconds: number,
+			unlessBeyond: string,
+		): Result<OpenAnswer, Context>
+		koaMsalCommit(
+			tokens: string,
+			lease: string,
+			version: number,
+			sealed: string,
+			expiresOn: number,
+			holder: string,
+		): Result<CommitReply, Context>
+		koaMsalRenew(lease: string, holder: string, milliseconds: number): Result<number, Context>
+		koaMsalRelease(
+			lease: string,
+			failure: string,
+			holder: string,
+			error: string,
+			milliseconds: number,
+		): Result<number, Context>
 	}
 }
 
 /**
- * Writes only over the version that was read, and never makes a key: after a sign-out there is nothing to
- * write over, so nothing comes back. Answers {1} written, {0} gone, {2, version, sealed} somebody was faster.
- * HSET keeps the key's time to live.
+ * Scripts, because each of these has to be one step. All keys of a partition share a hash slot.
+ * KEYS: the blob as a hash `{ v: version, b: sealed, x: expiry of its longest-lived token }`, the lease, the failure.
  */
-const commitScript = `
+const scripts = {
+	/** {0} gone, {1, version, blob, leased}, {2, version} somebody else holds the lease, {3, error} failed a moment ago. */
+	koaMsalOpen: {
+		numberOfKeys: 3,
+		lua: `
 local version = redis.call('HGET', KEYS[1], 'v')
 if not version then return {0} end
-if version ~= ARGV[1] then return {2, version, redis.call('HGET', KEYS[1], 'b')} end
-redis.call('HSET', KEYS[1], 'v', version + 1, 'b', ARGV[2])
+local leased = 0
+if ARGV[3] ~= 'never' then
+  local expires = tonumber(redis.call('HGET', KEYS[1], 'x')) or 0
+  if expires <= tonumber(ARGV[3]) then
+    local holder = redis.call('GET', KEYS[2])
+    if holder and holder ~= ARGV[1] then return {2, version} end
+    local failure = redis.call('GET', KEYS[3])
+    if failure then return {3, failure} end
+    redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
+    leased = 1
+  end
+end
+return {1, version, redis.call('HGET', KEYS[1], 'b'), leased}
+`,
+	},
+	/**
+	 * Writes only over the version that was read, and never makes a key: after a sign-out there is nothing to write
+	 * over, so nothing comes back. {0} gone, {1} written, {2, version, blob} somebody was faster, {3} fenced. HSET
+	 * keeps the time to live.
+	 */
+	koaMsalCommit: {
+		numberOfKeys: 2,
+		lua: `
+local holder = redis.call('GET', KEYS[2])
+if holder and holder ~= ARGV[4] then return {3} end
+local version = redis.call('HGET', KEYS[1], 'v')
+if version and version ~= ARGV[1] then return {2, version, redis.call('HGET', KEYS[1], 'b')} end
+if holder then redis.call('DEL', KEYS[2]) end
+if not version then return {0} end
+redis.call('HSET', KEYS[1], 'v', version + 1, 'b', ARGV[2], 'x', ARGV[3])
 return {1}
-`
+`,
+	},
+	koaMsalRenew: {
+		numberOfKeys: 1,
+		lua: `
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+`,
+	},
+	koaMsalRelease: {
+		numberOfKeys: 2,
+		lua: `
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+if ARGV[2] ~= '' then redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3]) end
+return redis.call('DEL', KEYS[1])
+`,
+	},
+} as const
 
-/** Partitions as Redis hashes `{ v: version, b: sealed blob }`, on a connection of this worker's own. */
-export function createRedisStore(connection: RedisConnection, namespace: string) {
+/** Partitions in Redis, on a connection of this worker's own. @param leaseTime milliseconds */
+export function createRedisStore(connection: RedisConnection, namespace: string, leaseTime: number) {
 	const client = openRedis(connection)
-	client.defineCommand('koaMsalCommit', { numberOfKeys: 1, lua: commitScript })
+	for (const [name, script] of Object.entries(scripts)) client.defineCommand(name, script)
 	// Braces: the keys of one partition share a hash slot in a cluster.
-	const partitionKey = (partition: string) => `${namespace}:t:{${partition}}`
+	const tokensKey = (partition: string) => `${namespace}:t:{${partition}}`
+	const leaseKey = (partition: string) => `${namespace}:l:{${partition}}`
+	const failureKey = (partition: string) => `${namespace}:f:{${partition}}`
 	const claimKey = (transaction: string) => `${namespace}:u:${transaction}`
+	const throttleKey = (tenant: string) => `${namespace}:h:${tenant}`
 
 	const store: PartitionStore = {
-		read: (partition) =>
-			onRedis(client, async () => {
-				const [version, sealed] = await client.hmget(partitionKey(partition), 'v', 'b')
-				return version && sealed ? { version: Number(version), sealed } : undefined
+		open: (partition, { holder, leaseUnlessBeyond }) =>
+			onRedis(client, async (): Promise<Opening> => {
+				const answer = await client.koaMsalOpen(
+					tokensKey(partition),
+					leaseKey(partition),
+					failureKey(partition),
+					holder,
+					leaseTime,
+					String(
+						leaseUnlessBeyond === Number.POSITIVE_INFINITY ? Number.MAX_SAFE_INTEGER : leaseUnlessBeyond,
+					),
+				)
+				switch (answer[0]) {
+					case 0:
+						return { state: 'gone' }
+					case 1:
+						return {
+							state: 'open',
+							stored: { version: Number(answer[1]), sealed: answer[2] },
+							leased: answer[3] === 1,
+						}
+					case 2:
+						return { state: 'busy', version: Number(answer[1]) }
+					default:
+						return { state: 'held-off', error: JSON.parse(answer[1]) as WireError }
+				}
 			}),
 
-		create: (partition, sealed, lifetime) =>
+		commit: (partition, { holder, version, sealed, expiresOn }) =>
+			onRedis(client, async (): Promise<CommitAnswer> => {
+				const answer = await client.koaMsalCommit(
+					tokensKey(partition),
+					leaseKey(partition),
+					version,
+					sealed,
+					expiresOn,
+					holder,
+				)
+				if (answer[0] === 2) return { version: Number(answer[1]), sealed: answer[2] } satisfies StoredBlob
+				return answer[0] === 1 ? 'written' : answer[0] === 0 ? 'gone' : 'fenced'
+			}),
+
+		create: (partition, sealed, expiresOn, lifetime) =>
 			onRedis(client, async () => {
-				const key = partitionKey(partition)
-				const written = await client.multi().hset(key, { v: 1, b: sealed }).pexpire(key, lifetime).exec()
+				const key = tokensKey(partition)
+				const written = await client
+					.multi()
+					.hset(key, { v: 1, b: sealed, x: expiresOn })
+					.pexpire(key, lifetime)
+					.exec()
 				for (const [error] of written ?? [[new Error('aborted')]]) if (error) throw error
 			}),
 
-		commit: (partition, version, sealed) =>
+		renew: (partition, holder) =>
+			onRedis(client, async () => (await client.koaMsalRenew(leaseKey(partition), holder, leaseTime)) === 1),
+
+		release: (partition, holder, failure) =>
 			onRedis(client, async () => {
-				const [state, newer, blob] = await client.koaMsalCommit(partitionKey(partition), version, sealed)
-				if (state === 2) return { version: Number(newer), sealed: blob } as StoredBlob
-				return state === 1 ? 'written' : 'gone'
+				await client.koaMsalRelease(
+					leaseKey(partition),
+					failureKey(partition),
+					holder,
+					failure ? JSON.stringify(failure.error) : '',
+					failure ? Math.ceil(failure.milliseconds) : 0,
+				)
 			}),
 
 		remove: (partition) =>
 			onRedis(client, async () => {
-				await client.del(partitionKey(partition))
+				await client.del(tokensKey(partition), leaseKey(partition), failureKey(partition))
+				// Other processes hold its tokens in memory: they forget them now.
+				await client.publish(`${namespace}:signed-out`, partition)
 			}),
 	}
 
 	return {
 		...store,
+		exists: (partition: string) =>
+			onRedis(client, async () => (await client.exists(tokensKey(partition))) === 1),
 		/** @returns the mark of an earlier claim, or `undefined`: the transaction is now ours. */
 		claim: ({ transaction, value, lifetime }: ClaimParams) =>
 			onRedis(client, async () => {
@@ -71,6 +200,14 @@ export function createRedisStore(connection: RedisConnection, namespace: string)
 			}),
 		findClaim: (transaction: string) =>
 			onRedis(client, async () => (await client.get(claimKey(transaction))) ?? undefined),
+		/** Tells all processes that the provider wants a tenant's calls to stop for a while. */
+		throttle: (tenant: string, milliseconds: number) =>
+			onRedis(client, async () => {
+				await client.set(throttleKey(tenant), '1', 'PX', Math.ceil(milliseconds))
+			}),
+		/** Milliseconds for which the provider still wants no calls of a tenant. */
+		throttled: (tenant: string) =>
+			onRedis(client, async () => Math.max(0, await client.pttl(throttleKey(tenant)))),
 		ping: () => onRedis(client, () => client.ping()),
 	}
 }

@@ -59,7 +59,7 @@ function notACache(): BrokerError {
 
 /**
  * Looks a valid access token up without building an MSAL client, which costs more than four times as much.
- * @param margin milliseconds the token must still live
+ * @param wanted.beyond the token must still live then, in milliseconds since the epoch
  */
 export function findAccessToken(
 	cache: TokenCacheJson,
@@ -67,9 +67,8 @@ export function findAccessToken(
 		readonly clientId: string
 		readonly homeAccountId: string
 		readonly scopes: readonly string[]
-		readonly margin: number
+		readonly beyond: number
 	},
-	now: number,
 ): WireToken | undefined {
 	const scopes = wanted.scopes.map((scope) => scope.toLowerCase()).filter((scope) => !oidcScopes.has(scope))
 	for (const entry of Object.values(cache.AccessToken ?? {})) {
@@ -78,7 +77,7 @@ export function findAccessToken(
 		const { secret, target } = entry
 		const expiresOn = Number(entry.expires_on) * 1000
 		if (typeof secret !== 'string' || typeof target !== 'string' || secret === '') continue
-		if (!(expiresOn - wanted.margin > now)) continue
+		if (!(expiresOn > wanted.beyond)) continue
 		const granted = target.split(' ')
 		const held = new Set(granted.map((scope) => scope.toLowerCase()))
 		if (!scopes.every((scope) => held.has(scope))) continue
@@ -92,6 +91,27 @@ export function findAccessToken(
 		}
 	}
 	return undefined
+}
+
+/** When the longest-lived access token expires, in milliseconds since the epoch; 0 when there is none. */
+export function latestExpiry(cache: TokenCacheJson): number {
+	const times = Object.values(cache.AccessToken ?? {}).map((entry) => Number(entry.expires_on) * 1000)
+	return Math.max(0, ...times.filter(Number.isFinite))
+}
+
+/** The cache without refresh tokens: the provider has said that they are dead. */
+export function withoutRefreshTokens(cache: TokenCacheJson): TokenCacheJson {
+	return { ...cache, RefreshToken: {} }
+}
+
+/** Whether both would refresh with the same token. */
+export function sameRefreshToken(a: TokenCacheJson, b: TokenCacheJson): boolean {
+	const secrets = (cache: TokenCacheJson) =>
+		Object.values(cache.RefreshToken ?? {})
+			.map((entry) => entry.secret)
+			.sort()
+			.join()
+	return secrets(a) === secrets(b)
 }
 
 /** Whether every account and credential in the cache is this account's: one partition, one person. */

@@ -1,6 +1,5 @@
 import type { Context, Middleware } from 'koa'
 import { BrokerError } from '../errors.js'
-import { requireTicket } from '../session.js'
 import { loginOf, sendToProvider } from './login.js'
 import { wantsPage } from './page.js'
 import { refuse } from './refuse.js'
@@ -14,7 +13,8 @@ import { toLocalPath } from './return-to.js'
 export function requireSignedIn(): Middleware {
 	return async function requireSignedIn(ctx, next) {
 		try {
-			requireTicket(ctx.session)
+			if (!(await loginOf(ctx).broker.isSignedIn(ctx.session)))
+				throw new BrokerError('ERR_SIGNED_OUT', 'Nobody is signed in. Sign in first.')
 			await next()
 		} catch (error) {
 			if (!isForThePerson(error)) throw error

@@ -51,8 +51,8 @@ export function createMsalRoutes(broker: TokenBroker, options: RouteOptions = {}
 	router.all(settings.auth.redirectUri.pathname, (ctx) => callback(ctx, login, settings.auth.responseMode))
 	for (const method of ['get', 'post'] as const)
 		router[method](below(logoutPath), (ctx) => logout(ctx, broker, settings, logoutPath))
-	router.get(`${prefix}/info`, (ctx) => {
-		const account = ticketOf(ctx.session)?.account
+	router.get(`${prefix}/info`, async (ctx) => {
+		const account = (await broker.isSignedIn(ctx.session)) ? ticketOf(ctx.session)?.account : undefined
 		ctx.body = account
 			? {
 					authenticated: true,

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
 import type { Context } from 'koa'
-import { type LoginTransaction, transactionLifetime } from '../broker.js'
 import { createSealer } from '../sealing.js'
 import type { Settings } from '../settings.js'
+import { type LoginTransaction, transactionLifetime } from '../sign-in.js'
 import { clearCookie, readCookies, setCookie, transactionCookie } from './cookies.js'
 
 /** Sign-ins under way that one browser keeps; each cookie has some 700 bytes, with a long path up to 2,100. */

@@ -1,0 +1,53 @@
+import { createHash } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
+import { BrokerError } from '../src/errors.js'
+import { redisStore } from './context.js'
+
+/** Milliseconds for which the store's word is believed without asking again. */
+const freshness = 1000
+
+/** Tenants of which something is remembered. */
+const known = new LRUCache<string, { until: number; checkedAt: number }>({ max: 1000 })
+
+/** A tenant's name for the store: its id is nobody else's business. */
+const nameOf = (tenantId: string) => createHash('sha256').update(tenantId).digest('base64url').slice(0, 22)
+
+/** People who are to call less, by partition. The store tells other processes when the lease is given back. */
+const sessions = new LRUCache<string, number>({ max: 10_000 })
+
+/**
+ * The provider's `Retry-After` is for all of an application's processes, not for the one that was told.
+ * @throws ERR_IDP_UNAVAILABLE while the provider wants no calls of this tenant, or of this session
+ */
+export async function heedThrottling(tenantId: string, partition: string): Promise<void> {
+	const tenant = nameOf(tenantId)
+	const now = Date.now()
+	let state = known.get(tenant)
+	if (!state || (redisStore && state.until <= now && state.checkedAt + freshness < now)) {
+		const left = redisStore ? await redisStore.throttled(tenant) : 0
+		state = { until: now + left, checkedAt: now }
+		known.set(tenant, state)
+	}
+	const until = Math.max(state.until, sessions.get(partition) ?? 0)
+	if (until > now)
+		throw new BrokerError('ERR_IDP_UNAVAILABLE', 'The provider is throttling this application.', {
+			retryAfter: (until - now) / 1000,
+		})
+}
+
+/** Remembers what the provider has asked for: here, and for a tenant in the store. */
+export async function rememberThrottling(
+	{ whose, seconds }: { readonly whose: 'session' | 'tenant'; readonly seconds: number },
+	tenantId: string,
+	partition: string,
+): Promise<void> {
+	const now = Date.now()
+	const until = now + seconds * 1000
+	if (whose === 'session') {
+		sessions.set(partition, until)
+		return
+	}
+	const tenant = nameOf(tenantId)
+	known.set(tenant, { until, checkedAt: now })
+	await redisStore?.throttle(tenant, seconds * 1000).catch(() => {})
+}
