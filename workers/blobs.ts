@@ -40,7 +40,7 @@ export async function openCache(
 export async function commitCache(
 	store: PartitionStore,
 	partition: string,
-	holder: string,
+	holder: string | undefined,
 	version: number,
 	cache: TokenCacheJson,
 ): Promise<'written' | 'fenced'> {
@@ -54,7 +54,9 @@ export async function commitCache(
 		})
 		if (answer === 'written' || answer === 'fenced') return answer
 		if (answer === 'gone') throw new BrokerError('ERR_SIGNED_OUT', 'The session was signed out meanwhile.')
-		next = mergeTokenCaches(await openCache(store, partition, answer), next)
+		const current = await openCache(store, partition, answer)
+		// Under a lease our refresh is the latest; work that comes late gives way to what is there.
+		next = holder === undefined ? mergeTokenCaches(next, current) : mergeTokenCaches(current, next)
 		expected = answer.version
 	}
 	throw new BrokerError('ERR_STORE_UNAVAILABLE', 'The tokens could not be stored: too many writers at once.')

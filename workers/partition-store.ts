@@ -23,7 +23,8 @@ export interface OpenRequest {
 }
 
 export interface Commit {
-	readonly holder: string
+	/** Whose lease it was made under; `undefined` for work that was finished long ago and only comes late. */
+	readonly holder: string | undefined
 	/** The version that was read; it must still be the current one. */
 	readonly version: number
 	readonly sealed: string
@@ -31,7 +32,7 @@ export interface Commit {
 	readonly expiresOn: number
 }
 
-/** `fenced`: the lease has passed to somebody else, whose work counts now. */
+/** `fenced`: the lease has passed to somebody else, whose work counts. */
 export type CommitAnswer = 'written' | 'gone' | 'fenced' | StoredBlob
 
 /** Where sealed token caches live. A blob is written over the version that was read, or not at all. */

@@ -64,7 +64,8 @@ return {1, version, redis.call('HGET', KEYS[1], 'b'), leased}
 	},
 	/**
 	 * Writes only over the version that was read, and never makes a key: after a sign-out there is nothing to write
-	 * over, so nothing comes back. {0} gone, {1} written, {2, version, blob} somebody was faster, {3} fenced. HSET
+	 * over, so nothing comes back. {0} gone, {1} written, {2, version, blob} somebody was faster, {3} fenced: the lease
+	 * ran out and somebody else's work counts. HSET
 	 * keeps the time to live.
 	 */
 	koaMsalCommit: {
@@ -73,7 +74,10 @@ return {1, version, redis.call('HGET', KEYS[1], 'b'), leased}
 local holder = redis.call('GET', KEYS[2])
 if holder and holder ~= ARGV[4] then return {3} end
 local version = redis.call('HGET', KEYS[1], 'v')
-if version and version ~= ARGV[1] then return {2, version, redis.call('HGET', KEYS[1], 'b')} end
+if version and version ~= ARGV[1] then
+  if not holder and ARGV[4] ~= '' then return {3} end
+  return {2, version, redis.call('HGET', KEYS[1], 'b')}
+end
 if holder then redis.call('DEL', KEYS[2]) end
 if not version then return {0} end
 redis.call('HSET', KEYS[1], 'v', version + 1, 'b', ARGV[2], 'x', ARGV[3])
@@ -145,7 +149,7 @@ export function createRedisStore(connection: RedisConnection, namespace: string,
 					version,
 					sealed,
 					expiresOn,
-					holder,
+					holder ?? '',
 				)
 				if (answer[0] === 2) return { version: Number(answer[1]), sealed: answer[2] } satisfies StoredBlob
 				return answer[0] === 1 ? 'written' : answer[0] === 0 ? 'gone' : 'fenced'

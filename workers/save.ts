@@ -1,10 +1,12 @@
-import { randomUUID } from 'node:crypto'
 import { BrokerError } from '../src/errors.js'
 import type { WireTasks } from '../src/wire.js'
 import { commitCache, openCache } from './blobs.js'
 import { redisStore } from './context.js'
 
-/** Writes a refreshed blob that the store could not take when it was made. */
+/**
+ * Writes a refreshed blob that the store could not take when it was made.
+ * @throws ERR_STORE_UNAVAILABLE when it is not the time yet
+ */
 export async function save({
 	partition,
 	blob,
@@ -12,11 +14,11 @@ export async function save({
 	if (!redisStore) return { saved: true }
 	try {
 		const cache = await openCache(redisStore, partition, blob)
-		return {
-			saved: (await commitCache(redisStore, partition, randomUUID(), blob.version, cache)) === 'written',
-		}
+		if ((await commitCache(redisStore, partition, undefined, blob.version, cache)) === 'written')
+			return { saved: true }
 	} catch (error) {
 		if (error instanceof BrokerError && error.code === 'ERR_SIGNED_OUT') return { saved: false }
 		throw error
 	}
+	throw new BrokerError('ERR_STORE_UNAVAILABLE', 'Somebody else is refreshing this session now.')
 }

@@ -1,0 +1,51 @@
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import type { Order, ProcessOptions, Reply } from '../fixtures/broker-process.js'
+
+const program = fileURLToPath(new URL('../fixtures/broker-process.js', import.meta.url))
+
+/** A real process with a broker of its own. */
+export class BrokerProcess {
+	readonly child: ChildProcess
+	readonly #answers = new Map<number, (result: unknown) => void>()
+	#last = 0
+
+	private constructor(options: ProcessOptions) {
+		this.child = fork(program, { env: { PATH: process.env.PATH, BROKER_OPTIONS: JSON.stringify(options) } })
+		this.child.on('message', ({ id, result }: { id: number; result: unknown }) =>
+			this.#answers.get(id)?.(result),
+		)
+	}
+
+	static async start(options: ProcessOptions): Promise<BrokerProcess> {
+		const started = new BrokerProcess(options)
+		await Promise.race([
+			new Promise((resolve) => started.#answers.set(0, resolve)),
+			once(started.child, 'exit').then(() => {
+				throw new Error('the process with a broker ended before it was ready')
+			}),
+		])
+		return started
+	}
+
+	ask(order: Order): Promise<unknown> {
+		const id = ++this.#last
+		return new Promise((resolve) => {
+			this.#answers.set(id, resolve)
+			this.child.send({ id, order })
+		})
+	}
+
+	async acquire(sessions: readonly object[], request?: object): Promise<Reply[]> {
+		return (await this.ask({ do: 'acquire', sessions, ...(request && { request }) })) as Reply[]
+	}
+
+	/** The process ends by itself after its broker is closed. */
+	async close(): Promise<void> {
+		if (this.child.exitCode !== null || this.child.signalCode !== null) return
+		const ended = once(this.child, 'exit')
+		this.child.send({ id: ++this.#last, order: { do: 'close' } })
+		await ended
+	}
+}
