@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto'
+import { unwatchFile, watchFile } from 'node:fs'
 import { LRUCache } from 'lru-cache'
 import { AccessTokenCache, type HeldToken } from './access-token-cache.js'
 import { type AcquiredToken, type Outcome, toAcquiredToken, withOutcome } from './acquired-token.js'
-import { createAssertionCache } from './client-assertion.js'
+import { type AssertionCache, createAssertionCache } from './client-assertion.js'
 import { type Acquisition, publishAcquisition } from './diagnostics.js'
 import { BrokerError } from './errors.js'
 import { createHttp, type Http } from './network.js'
@@ -42,6 +43,12 @@ const confirmationInterval = 60_000
 /** Milliseconds for which a store that did not answer is not asked whether partitions live. */
 const storeIsDownFor = 1000
 
+/** Milliseconds between two looks at a certificate's file. */
+const fileInterval = 5000
+
+/** Milliseconds after a reload in which a refused credential is not read anew. */
+const reloadInterval = 10_000
+
 /** Milliseconds that a task keeps for its way back, of the deadline that its caller has. */
 const wayBack = 250
 
@@ -56,7 +63,7 @@ export class TokenBroker {
 	readonly #flights = new SingleFlight<AcquiredToken>()
 	readonly #defaultScopes: NormalisedScopes
 	readonly #sealer: Sealer
-	readonly #assertion: ((tokenEndpoint: string) => Promise<string>) | undefined
+	readonly #assertion: AssertionCache | undefined
 	readonly #http: Http
 	/** Partitions that were found alive, and when. */
 	readonly #alive = new LRUCache<string, number>({ max: 10_000, ttl: confirmationInterval })
@@ -65,6 +72,7 @@ export class TokenBroker {
 	readonly #closeToo: (() => Promise<void>)[] = []
 	#metadata: Promise<ProviderMetadata> | undefined
 	#storeIsDownUntil = 0
+	#reloading: { readonly at: number; readonly done: Promise<'done' | 'failed'> } | undefined
 	#closing: Promise<void> | undefined
 
 	private constructor(settings: Settings, pool: WorkerPool) {
@@ -80,12 +88,19 @@ export class TokenBroker {
 		const { store, namespace, auth } = settings
 		if (store.kind === 'redis')
 			this.#notices = listenForSignOuts(store.connection, namespace, (partition) => this.#forget(partition))
+		const { file } = auth.credential
+		if (file !== undefined) {
+			const reload = () => void this.reload().catch(warnOfCredential)
+			watchFile(file, { interval: fileInterval, persistent: false }, reload)
+			this.#closeToo.push(async () => unwatchFile(file, reload))
+		}
 		this.#assertion = auth.clientAssertion && createAssertionCache(auth.clientAssertion, auth.clientId)
 	}
 
-	/** Starts the worker threads. @throws ERR_WORKER_FAILED */
+	/** Reads the credential and starts the worker threads. @throws ERR_CONFIG, ERR_WORKER_FAILED */
 	static async start(settings: Settings): Promise<TokenBroker> {
-		return new TokenBroker(settings, await WorkerPool.start(settings))
+		const credential = await settings.auth.credential.load()
+		return new TokenBroker(settings, await WorkerPool.start(settings, credential))
 	}
 
 	/** The settings of a broker, for the parts of this library that go with it. */
@@ -210,22 +225,24 @@ export class TokenBroker {
 		}
 		const stored = previous === undefined || store.kind === 'redis' ? undefined : store.read(previous)
 		try {
-			const result = await this.#pool.run('redeem', {
-				code,
-				codeVerifier: transaction.codeVerifier,
-				nonce: transaction.nonce,
-				redirectUri: auth.redirectUri.href,
-				scopes: transaction.scopes,
-				...(transaction.claims !== undefined && { claims: transaction.claims }),
-				partition,
-				...(previous !== undefined && { previous: { partition: previous, ...(stored && { stored }) } }),
-				lifetime: session.absoluteTimeout,
-				correlationId: randomUUID(),
-				...(await this.#clientAssertion()),
-				...(store.kind === 'redis' && {
-					claim: { transaction: used, value: mark, lifetime: transactionLifetime },
-				}),
-			})
+			const redeem = async () =>
+				this.#pool.run('redeem', {
+					code,
+					codeVerifier: transaction.codeVerifier,
+					nonce: transaction.nonce,
+					redirectUri: auth.redirectUri.href,
+					scopes: transaction.scopes,
+					...(transaction.claims !== undefined && { claims: transaction.claims }),
+					partition,
+					...(previous !== undefined && { previous: { partition: previous, ...(stored && { stored }) } }),
+					lifetime: session.absoluteTimeout,
+					correlationId: randomUUID(),
+					...(await this.#clientAssertion()),
+					...(store.kind === 'redis' && {
+						claim: { transaction: used, value: mark, lifetime: transactionLifetime },
+					}),
+				})
+			const result = await this.#withFreshCredential(redeem)
 			if (!result.claimed) return this.#repeated(used, result.value)
 			if (store.kind === 'memory' && result.sealed !== undefined)
 				store.create(partition, result.sealed, session.absoluteTimeout)
@@ -265,6 +282,17 @@ export class TokenBroker {
 		return this.#pool.run('signOut', { partitions: ticket ? [ticket.partition] : [] })
 	}
 
+	/**
+	 * Reads the application's credential anew, from its function or file: what is refused from then on is the new
+	 * one. Happens by itself when the file changes, and once when the provider refuses the credential.
+	 * @throws ERR_CONFIG when what comes is no credential: the old one stays
+	 */
+	async reload(): Promise<void> {
+		this.#assertion?.forget()
+		const { credential } = this.#settings.auth
+		if (credential.rolls) this.#pool.setCredential(await credential.load())
+	}
+
 	/** Takes no more calls, waits for what is under way, stores what is not stored yet, ends the worker threads. */
 	close(): Promise<void> {
 		this.#closing ??= this.#close()
@@ -289,18 +317,20 @@ export class TokenBroker {
 			const confirmedAt = Date.now()
 			const run = async () => {
 				const stored = store.kind === 'memory' ? store.read(partition) : this.#unsaved.get(partition)
-				const result = await this.#pool.run('acquire', {
-					partition,
-					homeAccountId: account.homeAccountId,
-					scopes: scopes.asked,
-					forceRefresh,
-					...(replaces !== undefined && { replaces }),
-					deadline: confirmedAt + pool.taskTimeout - wayBack,
-					correlationId: request.correlationId ?? randomUUID(),
-					...(request.claims !== undefined && { claims: request.claims }),
-					...(stored && { stored }),
-					...(await this.#clientAssertion()),
-				})
+				const result = await this.#withFreshCredential(async () =>
+					this.#pool.run('acquire', {
+						partition,
+						homeAccountId: account.homeAccountId,
+						scopes: scopes.asked,
+						forceRefresh,
+						...(replaces !== undefined && { replaces }),
+						deadline: confirmedAt + pool.taskTimeout - wayBack,
+						correlationId: request.correlationId ?? randomUUID(),
+						...(request.claims !== undefined && { claims: request.claims }),
+						...(stored && { stored }),
+						...(await this.#clientAssertion()),
+					}),
+				)
 				if (store.kind === 'memory' && result.sealed !== undefined) store.commit(partition, result.sealed)
 				return result
 			}
@@ -399,6 +429,35 @@ export class TokenBroker {
 		return this.#metadata
 	}
 
+	/** A credential that the provider refuses may have been rolled: it is read anew and tried once more. */
+	async #withFreshCredential<T>(work: () => Promise<T>): Promise<T> {
+		try {
+			return await work()
+		} catch (error) {
+			if (!(error instanceof BrokerError) || error.code !== 'ERR_CLIENT_REJECTED') throw error
+			const rolls = this.#settings.auth.credential.rolls || this.#assertion !== undefined
+			if (!rolls || (await this.#reloadOnce()) === 'failed') throw error
+			return work()
+		}
+	}
+
+	/** One reload for all who were refused together. */
+	#reloadOnce(): Promise<'done' | 'failed'> {
+		const now = Date.now()
+		if (!this.#reloading || now - this.#reloading.at > reloadInterval)
+			this.#reloading = {
+				at: now,
+				done: this.reload().then(
+					() => 'done' as const,
+					(error) => {
+						warnOfCredential(error)
+						return 'failed' as const
+					},
+				),
+			}
+		return this.#reloading.done
+	}
+
 	async #clientAssertion(): Promise<{ readonly clientAssertion?: string }> {
 		if (!this.#assertion) return {}
 		return { clientAssertion: await this.#assertion((await this.#provider()).tokenEndpoint) }
@@ -416,6 +475,11 @@ export async function createTokenBroker(options: KoaMsalOptions): Promise<TokenB
 
 const hitNotice: Acquisition = Object.freeze({ outcome: 'hit', milliseconds: 0 })
 const staleNotice: Acquisition = Object.freeze({ outcome: 'stale', milliseconds: 0 })
+
+function warnOfCredential(error: unknown): void {
+	const why = error instanceof BrokerError ? error.message : 'unknown error'
+	process.emitWarning(`the credential could not be read anew: ${why}`, 'KoaMsalWarning')
+}
 
 function closed(): BrokerError {
 	return new BrokerError('ERR_BROKER_CLOSED', 'The broker was closed.')

@@ -5,17 +5,21 @@ import type { ClientAssertionFunction } from './settings.js'
 /** Milliseconds before its end at which an assertion is made anew. */
 const margin = 60_000
 
+/** The application's assertion for a token endpoint. */
+export interface AssertionCache {
+	(tokenEndpoint: string): Promise<string>
+	/** Has the next one made anew. */
+	forget(): void
+}
+
 /**
  * Keeps what the application's function returned until it nears its expiry, and calls it once for all callers.
  * @throws ERR_CLIENT_REJECTED when the function fails or returns no JWT that expires
  */
-export function createAssertionCache(
-	make: ClientAssertionFunction,
-	clientId: string,
-): (tokenEndpoint: string) => Promise<string> {
+export function createAssertionCache(make: ClientAssertionFunction, clientId: string): AssertionCache {
 	let held: { readonly assertion: string; readonly until: number } | undefined
 	let making: Promise<string> | undefined
-	return async (tokenEndpoint) => {
+	const assertion = async (tokenEndpoint: string) => {
 		if (held && held.until > Date.now()) return held.assertion
 		making ??= (async () => {
 			try {
@@ -34,4 +38,9 @@ export function createAssertionCache(
 		})()
 		return making
 	}
+	return Object.assign(assertion, {
+		forget: () => {
+			held = undefined
+		},
+	})
 }

@@ -1,5 +1,3 @@
-import { createHash, X509Certificate } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { redisTokenStore } from './redis-token-store.js'
 
@@ -74,7 +72,7 @@ function redirectUriOf(read: Read, prefix: unknown): string | undefined {
 
 function credentialOf(read: Read): Options | undefined {
 	const certificate = read('AZURE_CLIENT_CERTIFICATE_PATH')
-	if (certificate !== undefined) return { clientCertificate: readCertificate(certificate) }
+	if (certificate !== undefined) return { clientCertificate: { file: certificate } }
 	const secret = read('AZURE_CLIENT_SECRET') ?? read('SP_APP_PW')
 	if (secret !== undefined) return { clientSecret: secret }
 	const tokenFile = read('AZURE_FEDERATED_TOKEN_FILE')
@@ -90,21 +88,6 @@ function storeOf(url: string): unknown {
 		return redisTokenStore(url)
 	} catch {
 		return url
-	}
-}
-
-/** A PEM file with the key and the certificate, as Azure's SDKs take it. Unreadable: an empty one, refused later. */
-function readCertificate(file: string): Options {
-	try {
-		const pem = readFileSync(file, 'utf8')
-		const privateKey = /-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]+?-----END [A-Z ]*PRIVATE KEY-----/.exec(
-			pem,
-		)?.[0]
-		const x5c = pem.match(/-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g)?.join('\n')
-		const der = new X509Certificate(pem.slice(pem.indexOf('-----BEGIN CERTIFICATE-----'))).raw
-		return { thumbprintSha256: createHash('sha256').update(der).digest('hex'), privateKey, x5c }
-	} catch {
-		return {}
 	}
 }
 

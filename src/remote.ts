@@ -9,7 +9,7 @@ import { checkedPort } from './remote/checked-port.js'
 import { checkAnswer, checkCall } from './remote/messages.js'
 import type { SessionLike, SessionTicket } from './session.js'
 import type { SilentRequest } from './silent-request.js'
-import type { TaskAnswer } from './wire.js'
+import type { Answer } from './wire.js'
 
 /** A broker that lives in another thread. */
 export interface RemoteBroker {
@@ -42,8 +42,8 @@ export interface RemoteBroker {
 
 /** What goes over the port. */
 interface Verbs {
-	acquireSilent(ticket: SessionTicket | null, request: RemoteRequest): Promise<TaskAnswer<RemoteToken>>
-	signOut(ticket: SessionTicket | null): Promise<TaskAnswer<{ readonly endSessionEndpoint?: string }>>
+	acquireSilent(ticket: SessionTicket | null, request: RemoteRequest): Promise<Answer<RemoteToken>>
+	signOut(ticket: SessionTicket | null): Promise<Answer<{ readonly endSessionEndpoint?: string }>>
 }
 
 /**
@@ -110,7 +110,7 @@ export function connectBroker(port: MessagePort): RemoteBroker {
 	// Every access makes another proxy.
 	const { acquireSilent, signOut } = proxy
 
-	function call<T>(ask: () => Promise<TaskAnswer<T>>, signal?: AbortSignal): Promise<T> {
+	function call<T>(ask: () => Promise<Answer<T>>, signal?: AbortSignal): Promise<T> {
 		return new Promise<T>((resolve, reject) => {
 			if (closed) throw brokerGone()
 			signal?.throwIfAborted()

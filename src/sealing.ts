@@ -27,7 +27,8 @@ export interface Sealer {
  * `damaged` failed under a key that we hold and can be removed.
  */
 export type Opened =
-	| { readonly ok: true; readonly plaintext: string }
+	/** `outdated`: sealed under an older secret, and to be sealed anew before that one is taken away. */
+	| { readonly ok: true; readonly plaintext: string; readonly outdated: boolean }
 	| { readonly ok: false; readonly reason: 'unknown-key' | 'unknown-format' | 'damaged' }
 
 const formatVersion = 1
@@ -83,10 +84,8 @@ export function createSealer(secrets: readonly KeyObject[], clientId: string): S
 				decipher.setAAD(associatedData(bytes.subarray(0, headerLength), purpose, name))
 				decipher.setAuthTag(bytes.subarray(bytes.length - tagLength))
 				const ciphertext = bytes.subarray(headerLength, bytes.length - tagLength)
-				return {
-					ok: true,
-					plaintext: decipher.update(ciphertext, undefined, 'utf8') + decipher.final('utf8'),
-				}
+				const plaintext = decipher.update(ciphertext, undefined, 'utf8') + decipher.final('utf8')
+				return { ok: true, plaintext, outdated: key !== active }
 			} catch {
 				return { ok: false, reason: 'damaged' }
 			}

@@ -1,13 +1,19 @@
-import { createHash, createPrivateKey, createSecretKey, type KeyObject, randomBytes } from 'node:crypto'
+import { createHash, createSecretKey, type KeyObject, randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { availableParallelism } from 'node:os'
 import { z } from 'zod'
+import {
+	type CredentialOptions,
+	type CredentialSource,
+	credentialSource,
+	isClientCertificate,
+	readCertificate,
+} from './credential.js'
 import { BrokerError } from './errors.js'
 import { MemoryTokenStore } from './memory-token-store.js'
 import type { NetworkSettings } from './network.js'
 import type { RedisTokenStore } from './redis-token-store.js'
-import type { WireCredential } from './wire.js'
 
 /** Where tokens and sessions are kept: `memoryTokenStore()` or `redisTokenStore(…)`. */
 export type TokenStore = MemoryTokenStore | RedisTokenStore
@@ -19,23 +25,14 @@ export type ClientAssertionFunction = (request: {
 }) => Promise<string>
 
 /** The application's registration at the provider. Names are msal-node's `Configuration.auth`'s. */
-export interface AuthOptions {
+export interface AuthOptions extends CredentialOptions {
 	/** Application (client) id. */
 	readonly clientId: string
 	/** `https://login.microsoftonline.com/{tenant}`. */
 	readonly authority: string
 	/** Where the provider sends people back to, as registered: https, or http on localhost. */
 	readonly redirectUri: string
-	/** One of `clientSecret`, `clientCertificate`, `clientAssertion`. */
-	readonly clientSecret?: string
-	readonly clientCertificate?: {
-		/** SHA-256 of the certificate's DER, in hex. */
-		readonly thumbprintSha256: string
-		/** PEM, PKCS #8 or PKCS #1, not encrypted. RSA, 2048 bits or more. */
-		readonly privateKey: string
-		/** PEM certificate chain, for subject name and issuer authentication. */
-		readonly x5c?: string
-	}
+	/** The application's own client assertions; instead of `clientSecret` and `clientCertificate`. */
 	readonly clientAssertion?: ClientAssertionFunction
 	/** Hosts that are to be believed beside Microsoft's own: `host` or `host:port`. Default `[]`. */
 	readonly knownAuthorities?: readonly string[]
@@ -128,7 +125,7 @@ export interface Settings {
 		readonly clientId: string
 		readonly authority: string
 		readonly redirectUri: URL
-		readonly credential: WireCredential
+		readonly credential: CredentialSource
 		readonly clientAssertion?: ClientAssertionFunction
 		readonly knownAuthorities: readonly string[]
 		readonly authorityMetadata?: string
@@ -178,9 +175,10 @@ const expectations: Record<string, string> = {
 		'https://login.microsoftonline.com/{tenant} (AZURE_TENANT_ID, with AZURE_AUTHORITY_HOST for another cloud)',
 	'auth.redirectUri':
 		'the registered address (MSAL_REDIRECT_URI): https://app.example/user/authorized, or http on localhost outside production',
-	'auth.clientSecret': 'the secret’s value (AZURE_CLIENT_SECRET), not its id',
+	'auth.clientSecret':
+		'the secret’s value (AZURE_CLIENT_SECRET), not its id, or an async function that returns it',
 	'auth.clientCertificate':
-		'{ thumbprintSha256: 64 hex digits, privateKey: an unencrypted RSA key of 2048 bits or more in PEM, x5c?: PEM } (AZURE_CLIENT_CERTIFICATE_PATH)',
+		'{ thumbprintSha256: 64 hex digits, privateKey: an unencrypted RSA key of 2048 bits or more in PEM, x5c?: PEM }, or { file: a PEM file with both } (AZURE_CLIENT_CERTIFICATE_PATH), or an async function that returns the former',
 	'auth.clientAssertion': 'an async function that returns a client assertion (AZURE_FEDERATED_TOKEN_FILE)',
 	'auth.credential':
 		'exactly one of auth.clientSecret (AZURE_CLIENT_SECRET), auth.clientCertificate (AZURE_CLIENT_CERTIFICATE_PATH), auth.clientAssertion (AZURE_FEDERATED_TOKEN_FILE)',
@@ -252,16 +250,13 @@ const shape = z.strictObject({
 						isLoopback(value.hostname) &&
 						process.env.NODE_ENV !== 'production')),
 		),
-		clientSecret: z.string().min(1).optional(),
+		clientSecret: z
+			.custom<NonNullable<CredentialOptions['clientSecret']>>(
+				(value) => typeof value === 'function' || (typeof value === 'string' && value !== ''),
+			)
+			.optional(),
 		clientCertificate: z
-			.strictObject({
-				thumbprintSha256: z.string().regex(/^[0-9a-f]{64}$/i),
-				privateKey: z.string().refine(isRsaKey),
-				x5c: z
-					.string()
-					.regex(/-----BEGIN CERTIFICATE-----/)
-					.optional(),
-			})
+			.custom<NonNullable<CredentialOptions['clientCertificate']>>(isCertificateOption)
 			.optional(),
 		clientAssertion: z.custom<ClientAssertionFunction>((value) => typeof value === 'function').optional(),
 		knownAuthorities: z.array(z.string().regex(/^[\w.-]+(:\d+)?$/)).default([]),
@@ -380,7 +375,10 @@ function complete(data: z.infer<typeof shape>, ca: string | undefined): Settings
 			clientId: auth.clientId,
 			authority: auth.authority.replace(/\/+$/, ''),
 			redirectUri: new URL(auth.redirectUri),
-			credential: toCredential(auth),
+			credential: credentialSource({
+				...(auth.clientSecret !== undefined && { clientSecret: auth.clientSecret }),
+				...(auth.clientCertificate && { clientCertificate: auth.clientCertificate }),
+			}),
 			...(auth.clientAssertion && { clientAssertion: auth.clientAssertion }),
 			knownAuthorities: auth.knownAuthorities,
 			...(auth.authorityMetadata !== undefined && { authorityMetadata: auth.authorityMetadata }),
@@ -421,21 +419,6 @@ function freezeAll<T>(value: T): T {
 	if (!plain || Object.isFrozen(value)) return value
 	for (const inner of Object.values(value as object)) freezeAll(inner)
 	return Object.freeze(value)
-}
-
-function toCredential(auth: z.infer<typeof shape>['auth']): WireCredential {
-	if (auth.clientSecret !== undefined)
-		return { kind: 'secret', secret: createSecretKey(Buffer.from(auth.clientSecret)) }
-	if (auth.clientCertificate) {
-		const { privateKey, thumbprintSha256, x5c } = auth.clientCertificate
-		return {
-			kind: 'certificate',
-			privateKey: createPrivateKey(privateKey),
-			thumbprintSha256,
-			...(x5c !== undefined && { x5c }),
-		}
-	}
-	return { kind: 'assertion' }
 }
 
 /** One message for all of them: nobody wants to start an application once per mistake. */
@@ -496,13 +479,19 @@ function isLoopback(hostname: string): boolean {
 	return hostname === 'localhost' || hostname === '127.0.0.1' || hostname === '[::1]'
 }
 
-function isRsaKey(pem: string): boolean {
-	try {
-		const key = createPrivateKey(pem)
-		return key.asymmetricKeyType === 'rsa' && (key.asymmetricKeyDetails?.modulusLength ?? 0) >= 2048
-	} catch {
-		return false
+/** The options of a certificate, no more and no less; a file is read once, to tell at the start what is wrong. */
+function isCertificateOption(value: unknown): boolean {
+	if (typeof value === 'function') return true
+	if (!isObject(value)) return false
+	const names = Object.keys(value)
+	if (names.length === 1 && typeof value.file === 'string') {
+		const pem = readPem(value.file)
+		return pem !== undefined && isClientCertificate(readCertificate(pem))
 	}
+	return (
+		names.every((name) => ['thumbprintSha256', 'privateKey', 'x5c'].includes(name)) &&
+		isClientCertificate(value)
+	)
 }
 
 function isAddressRange(text: string): boolean {

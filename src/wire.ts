@@ -26,6 +26,8 @@ export interface WorkerSettings {
 	readonly allowedTenants: readonly string[] | 'any'
 	readonly clientCapabilities: readonly string[]
 	readonly credential: WireCredential
+	/** Counts the credentials: a task says which one it counts on. */
+	readonly credentialVersion: number
 	readonly secrets: readonly KeyObject[]
 	/** `undefined`: the store is in memory on the main thread and blobs travel in the tasks. */
 	readonly redis?: RedisConnection
@@ -180,6 +182,18 @@ export interface WireTasks {
 
 export type TaskName = keyof WireTasks
 
-export type TaskAnswer<T> =
+/** What goes to a worker: a task, and which credential it counts on; the credential itself only when asked for. */
+export interface TaskMessage<T extends TaskName> {
+	readonly task: T
+	readonly params: WireTasks[T]['params']
+	readonly credentialVersion: number
+	readonly credential?: WireCredential
+}
+
+/** An end that crosses a thread or a port: errors lose their class and fields on the way, so they are values. */
+export type Answer<T> =
 	| { readonly ok: true; readonly value: T }
 	| { readonly ok: false; readonly error: WireError }
+
+/** `wants`: the worker has an older credential and asks for the task again with the new one. */
+export type TaskAnswer<T> = Answer<T> | { readonly ok: false; readonly wants: 'credential' }

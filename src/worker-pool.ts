@@ -2,7 +2,7 @@ import { createSecretKey } from 'node:crypto'
 import { Piscina } from 'piscina'
 import { BrokerError } from './errors.js'
 import type { Settings } from './settings.js'
-import type { TaskAnswer, TaskName, WireTasks, WorkerSettings } from './wire.js'
+import type { TaskAnswer, TaskMessage, TaskName, WireCredential, WireTasks, WorkerSettings } from './wire.js'
 
 /** Heap of one worker, in MiB. A cache blob is under one MiB; a worker that needs this much is ill. */
 const workerHeap = 256
@@ -18,9 +18,13 @@ export class WorkerPool {
 	/** Tasks handed over since the start. */
 	tasks = 0
 
-	private constructor(settings: Settings, filename: string) {
+	#credential: WireCredential
+	#credentialVersion = 0
+
+	private constructor(settings: Settings, credential: WireCredential, filename: string) {
 		const { threads, concurrency, maxQueue, taskTimeout } = settings.pool
 		this.#taskTimeout = taskTimeout
+		this.#credential = credential
 		this.#pool = new Piscina({
 			filename,
 			minThreads: threads,
@@ -30,7 +34,7 @@ export class WorkerPool {
 			// The default freezes a worker's timers and sockets between tasks.
 			atomics: 'disabled',
 			recordTiming: false,
-			workerData: toWorkerSettings(settings),
+			workerData: toWorkerSettings(settings, credential),
 			env: {},
 			resourceLimits: { maxOldGenerationSizeMb: workerHeap },
 		})
@@ -42,8 +46,12 @@ export class WorkerPool {
 	 * Starts the threads and waits until one answers: a worker file that does not load leaves tasks hanging.
 	 * @throws ERR_WORKER_FAILED
 	 */
-	static async start(settings: Settings, filename = workerFile): Promise<WorkerPool> {
-		const pool = new WorkerPool(settings, filename)
+	static async start(
+		settings: Settings,
+		credential: WireCredential,
+		filename = workerFile,
+	): Promise<WorkerPool> {
+		const pool = new WorkerPool(settings, credential, filename)
 		try {
 			await pool.run('ping', {})
 		} catch (cause) {
@@ -68,16 +76,39 @@ export class WorkerPool {
 			)
 		})
 		try {
-			// No signal: with one, piscina runs the task alone on its thread, and kills the thread to abort it.
-			const running = this.#pool.run({ task, params }) as Promise<TaskAnswer<WireTasks[T]['result']>>
-			const answer = await Promise.race([running, deadline])
-			if (!answer.ok) throw BrokerError.fromWire(answer.error)
-			return answer.value
+			let answer = await Promise.race([this.#send(task, params), deadline])
+			if ('wants' in answer)
+				answer = await Promise.race([this.#send(task, params, this.#credential), deadline])
+			if (answer.ok) return answer.value
+			throw 'wants' in answer
+				? new BrokerError('ERR_WORKER_FAILED', 'The worker does not take the credential.')
+				: BrokerError.fromWire(answer.error)
 		} catch (cause) {
 			throw cause instanceof BrokerError ? cause : this.#translate(cause, task)
 		} finally {
 			clearTimeout(timer)
 		}
+	}
+
+	/** Has every later task done with this credential. */
+	setCredential(credential: WireCredential): void {
+		this.#credential = credential
+		this.#credentialVersion++
+	}
+
+	/** No signal: with one, piscina runs the task alone on its thread, and kills the thread to abort it. */
+	#send<T extends TaskName>(
+		task: T,
+		params: WireTasks[T]['params'],
+		credential?: WireCredential,
+	): Promise<TaskAnswer<WireTasks[T]['result']>> {
+		const message: TaskMessage<T> = {
+			task,
+			params,
+			credentialVersion: this.#credentialVersion,
+			...(credential && { credential }),
+		}
+		return this.#pool.run(message)
 	}
 
 	/** Takes no more tasks, waits for those that run, ends the threads. */
@@ -99,16 +130,10 @@ export class WorkerPool {
 	}
 }
 
-function toWorkerSettings({
-	auth,
-	secrets,
-	store,
-	namespace,
-	network,
-	cache,
-	refresh,
-	pool,
-}: Settings): WorkerSettings {
+function toWorkerSettings(
+	{ auth, secrets, store, namespace, network, cache, refresh, pool }: Settings,
+	credential: WireCredential,
+): WorkerSettings {
 	const { timeout, ca, proxy, noProxy } = network
 	return {
 		clientId: auth.clientId,
@@ -117,7 +142,8 @@ function toWorkerSettings({
 		...(auth.authorityMetadata !== undefined && { authorityMetadata: auth.authorityMetadata }),
 		allowedTenants: auth.allowedTenants,
 		clientCapabilities: auth.clientCapabilities,
-		credential: auth.credential,
+		credential,
+		credentialVersion: 0,
 		secrets,
 		...(store.kind === 'redis' && { redis: store.connection }),
 		namespace,

@@ -158,6 +158,7 @@ describe('the public names', () => {
 			'findReturnTo',
 			'getAuthCodeUrl',
 			'isSignedIn',
+			'reload',
 			'signOut',
 			'statistics',
 		])

@@ -31,8 +31,10 @@ const original = {
 	DOMAIN: 'app.example',
 	MSAL_SECRETS: secret,
 }
-const clientSecretOf = ({ auth: { credential } }: Settings) =>
-	credential.kind === 'secret' && credential.secret.export().toString()
+const clientSecretOf = async ({ auth }: Settings) => {
+	const credential = await auth.credential.load()
+	return credential.kind === 'secret' && credential.secret.export().toString()
+}
 const prefixed = (prefix: string, environment: Record<string, string>) =>
 	Object.fromEntries(Object.entries(environment).map(([name, value]) => [`${prefix}${name}`, value]))
 
@@ -157,11 +159,11 @@ describe('the environment', () => {
 		assert.equal(all.network.proxy, 'http://theirs.example')
 	})
 
-	it('brings no second credential beside one among the options', () => {
+	it('brings no second credential beside one among the options', async () => {
 		const { auth } = settings(azure, { auth: { clientAssertion: async () => 'assertion' } })
 		assert.equal(auth.credential.kind, 'assertion')
 		const mine = settings({ ...azure, AZURE_FEDERATED_TOKEN_FILE: '/x' }, { auth: { clientSecret: 'mine' } })
-		assert.equal(clientSecretOf(mine), 'mine')
+		assert.equal(await clientSecretOf(mine), 'mine')
 	})
 
 	it('is asked with the prefix first, for the credential as a whole', async () => {
@@ -170,7 +172,7 @@ describe('the environment', () => {
 			{ ...azure, AZURE_CLIENT_CERTIFICATE_PATH: pem, ...prefixed('X_', { ...original, SP_APP_PW: 'mine' }) },
 			{ environmentPrefix: 'X_' },
 		)
-		assert.equal(clientSecretOf(both), 'mine')
+		assert.equal(await clientSecretOf(both), 'mine')
 		const names = settings(
 			{ ...azure, AZURE_CLIENT_ID: 'theirs', X_SP_APP_ID: 'mine', X_SP_AUTHORITY: 'https://mine.example/t' },
 			{ environmentPrefix: 'X_' },
@@ -187,7 +189,8 @@ describe('the environment', () => {
 			`Bag Attributes\n${pem}\n${privateKey}`,
 		]) {
 			const path = await file('client.pem', text)
-			const { credential } = settings({ ...without, AZURE_CLIENT_CERTIFICATE_PATH: path }).auth
+			const { auth } = settings({ ...without, AZURE_CLIENT_CERTIFICATE_PATH: path })
+			const credential = await auth.credential.load()
 			assert.ok(credential.kind === 'certificate')
 			assert.equal(credential.thumbprintSha256.toUpperCase(), thumbprintSha256)
 			assert.match(credential.x5c ?? '', /^-----BEGIN CERTIFICATE-----/)

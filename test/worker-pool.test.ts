@@ -18,7 +18,9 @@ const settings = (pool: object) =>
 		pool: { threads: 1, ...pool },
 	})
 
-const startFixture = (pool: object = {}) => WorkerPool.start(settings(pool), fixture('worker'))
+const credential = { kind: 'assertion' } as const
+
+const startFixture = (pool: object = {}) => WorkerPool.start(settings(pool), credential, fixture('worker'))
 const acquire = (pool: WorkerPool, correlationId: string) =>
 	pool.run('acquire', {
 		partition: '',
@@ -34,7 +36,7 @@ describe('the worker pool', () => {
 	it('says at once that its workers do not load', async () => {
 		const started = performance.now()
 		await assert.rejects(
-			WorkerPool.start(settings({ taskTimeout: 1000 }), fixture('broken-worker')),
+			WorkerPool.start(settings({ taskTimeout: 1000 }), credential, fixture('broken-worker')),
 			code('ERR_WORKER_FAILED'),
 		)
 		assert.ok(performance.now() - started < 3000)

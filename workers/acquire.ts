@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { BrokerError } from '../src/errors.js'
 import type { AcquireParams, AcquireResult, StoredBlob } from '../src/wire.js'
 import { accountOf } from './account.js'
-import { commitCache, openCache, sealCache, signedOut } from './blobs.js'
+import { commitCache, isOutdated, openCache, sealCache, signedOut } from './blobs.js'
 import { redisStore, settings } from './context.js'
 import { CarriedStore, type Opening, type PartitionStore } from './partition-store.js'
 import { type Refreshed, RefreshFailure, refresh } from './refresh.js'
@@ -65,8 +65,18 @@ export async function acquire(params: AcquireParams): Promise<AcquireResult> {
 					beyond: enough,
 				})
 				if (token) {
-					if (leased) store.release(partition, holder).catch(() => {})
-					return { outcome: 'cached', token, account }
+					const outdated = settings.secrets.length > 1 && isOutdated(partition, stored)
+					if (outdated)
+						await commitCache(store, partition, leased ? holder : undefined, stored.version, cache).catch(
+							() => {},
+						)
+					else if (leased) store.release(partition, holder).catch(() => {})
+					return {
+						outcome: 'cached',
+						token,
+						account,
+						...(carried?.written !== undefined && { sealed: carried.written }),
+					}
 				}
 			}
 			if (!leased) {

@@ -65,3 +65,9 @@ export async function commitCache(
 export function signedOut(): BrokerError {
 	return new BrokerError('ERR_SIGNED_OUT', 'The session has no tokens any more. Sign in again.')
 }
+
+/** Whether a blob is sealed under an older secret: one that is only read has to be sealed anew as well. */
+export function isOutdated(partition: string, { sealed }: StoredBlob): boolean {
+	const opened = sealer.open(purpose, partition, sealed)
+	return opened.ok && opened.outdated
+}

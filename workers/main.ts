@@ -1,7 +1,8 @@
 import { BrokerError } from '../src/errors.js'
-import type { TaskAnswer, TaskName, WireTasks } from '../src/wire.js'
+import type { TaskAnswer, TaskMessage, TaskName, WireTasks } from '../src/wire.js'
 import { acquire } from './acquire.js'
 import { redisStore } from './context.js'
+import { useCredential } from './credential.js'
 import { authority } from './provider.js'
 import { redeem } from './redeem.js'
 import { save } from './save.js'
@@ -38,10 +39,10 @@ const tasks: Tasks = {
 }
 
 /** The one entry of the pool. Errors lose their class and fields on the way across, so they travel as values. */
-export default async function run<T extends TaskName>(message: {
-	readonly task: T
-	readonly params: WireTasks[T]['params']
-}): Promise<TaskAnswer<WireTasks[T]['result']>> {
+export default async function run<T extends TaskName>(
+	message: TaskMessage<T>,
+): Promise<TaskAnswer<WireTasks[T]['result']>> {
+	if (!useCredential(message.credentialVersion, message.credential)) return { ok: false, wants: 'credential' }
 	try {
 		return { ok: true, value: await tasks[message.task](message.params) }
 	} catch (error) {

@@ -2,6 +2,7 @@ import { ConfidentialClientApplication } from '@azure/msal-node'
 import { BrokerError } from '../src/errors.js'
 import type { WorkerSettings } from '../src/wire.js'
 import type { Authority } from './authority.js'
+import { credentialInUse } from './credential.js'
 import type { ProviderCall } from './provider-call.js'
 import { parseTokenCache, type TokenCacheJson } from './token-cache.js'
 
@@ -15,7 +16,7 @@ export function createMsalClient(
 	network: ProviderCall,
 	clientAssertion: (() => Promise<string>) | undefined,
 ): ConfidentialClientApplication {
-	const { credential } = settings
+	const credential = credentialInUse()
 	return new ConfidentialClientApplication({
 		auth: {
 			clientId: settings.clientId,

@@ -2,17 +2,12 @@ import type { AuthenticationResult } from '@azure/msal-node'
 import { BrokerError } from '../src/errors.js'
 import type { WireToken } from '../src/wire.js'
 import { type Authority, createAuthority } from './authority.js'
-import { createAssertionSigner } from './client-assertion.js'
 import { http, settings } from './context.js'
+import { assertionSigner } from './credential.js'
 import { ProviderCall } from './provider-call.js'
 
 /** The provider as every task of this worker shares it: metadata, keys and assertion, made once. */
 export const authority = createAuthority(settings, http)
-
-const signAssertion =
-	settings.credential.kind === 'certificate'
-		? createAssertionSigner(settings.credential, settings.clientId)
-		: undefined
 
 export const providerCall = () => new ProviderCall(http)
 
@@ -21,7 +16,8 @@ export function clientAssertion(
 	known: Authority,
 	fromApplication: string | undefined,
 ): (() => Promise<string>) | undefined {
-	if (signAssertion) return () => signAssertion(known.metadata.tokenEndpoint)
+	const sign = assertionSigner()
+	if (sign) return () => sign(known.metadata.tokenEndpoint)
 	return fromApplication === undefined ? undefined : async () => fromApplication
 }
 

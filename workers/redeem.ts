@@ -18,8 +18,13 @@ export async function redeem(params: RedeemParams): Promise<RedeemResult> {
 	try {
 		return await redeemClaimed(params)
 	} catch (error) {
-		// A second post of the same form must not look like a success.
-		if (redisStore && params.claim) await redisStore.failClaim(params.claim.transaction).catch(() => {})
+		if (redisStore && params.claim) {
+			const { transaction } = params.claim
+			// A credential that is refused leaves the code unused: it is tried again with a newer one. Otherwise a second
+			// post of the same form must not look like a success.
+			const unused = error instanceof BrokerError && error.code === 'ERR_CLIENT_REJECTED'
+			await (unused ? redisStore.unclaim(transaction) : redisStore.failClaim(transaction)).catch(() => {})
+		}
 		throw error
 	}
 }

@@ -202,6 +202,11 @@ export function createRedisStore(connection: RedisConnection, namespace: string,
 			onRedis(client, async () => {
 				await client.set(claimKey(transaction), '', 'KEEPTTL', 'XX')
 			}),
+		/** Gives a claim back: the code was not redeemed. */
+		unclaim: (transaction: string) =>
+			onRedis(client, async () => {
+				await client.del(claimKey(transaction))
+			}),
 		findClaim: (transaction: string) =>
 			onRedis(client, async () => (await client.get(claimKey(transaction))) ?? undefined),
 		/** Tells all processes that the provider wants a tenant's calls to stop for a while. */

@@ -95,7 +95,6 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 	const { clientId } = auth
 	const backend = store.kind === 'redis' ? createRedisBackend(store) : createMemoryBackend(store)
 	const sealer = createSealer(secrets, clientId)
-	const newest = createSealer(secrets.slice(0, 1), clientId)
 	const keygrip = new Keygrip(
 		secrets.map((secret) => deriveKey(secret, 'session-cookie', clientId)) as unknown as string[],
 		'sha256',
@@ -122,18 +121,12 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 		const { deadline, data } = JSON.parse(opened.plaintext) as { deadline: number; data: SessionData }
 		if (deadline > Date.now()) {
 			// Else a session that is only read would end when the older secret is taken away.
-			if (isOutdated(key, sealed))
-				backend.reseal(key, sealed, newest.seal('session', key, opened.plaintext)).catch(() => {})
+			if (opened.outdated)
+				backend.reseal(key, sealed, sealer.seal('session', key, opened.plaintext)).catch(() => {})
 			return { deadline, data }
 		}
 		await backend.remove(key)
 		return undefined
-	}
-
-	const isOutdated = (key: string, sealed: string): boolean => {
-		if (secrets.length === 1) return false
-		const opened = newest.open('session', key, sealed)
-		return !opened.ok && opened.reason === 'unknown-key'
 	}
 
 	const koaSessionOptions: CreateSessionOptions = {

@@ -1,6 +1,6 @@
 import { type AcquiredToken, type Outcome, toAcquiredToken } from '../acquired-token.js'
 import { BrokerError } from '../errors.js'
-import type { SignedInAccount, TaskAnswer, WireToken } from '../wire.js'
+import type { Answer, SignedInAccount, WireToken } from '../wire.js'
 
 /** An {@link AcquiredToken} on its way to the other thread. */
 export interface RemoteToken extends WireToken {
@@ -27,7 +27,7 @@ export function fromRemoteToken(token: RemoteToken): AcquiredToken {
 }
 
 /** Does the work and answers with a value in any case: comlink would drop what an error carries. */
-export async function answer<T>(work: () => Promise<T>): Promise<TaskAnswer<T>> {
+export async function answer<T>(work: () => Promise<T>): Promise<Answer<T>> {
 	try {
 		return { ok: true, value: await work() }
 	} catch (error) {

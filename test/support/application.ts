@@ -86,6 +86,9 @@ export async function createApplication(world: World, overrides: Overrides = {})
 			...(!ownCredential && { clientSecret: clientSecrets.web }),
 			...auth,
 		},
+	}).catch((error: unknown) => {
+		server.close()
+		throw error
 	})
 	const seen: Application['seen'] = {}
 	app.use(parts.msalSession)

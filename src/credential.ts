@@ -1,0 +1,143 @@
+import { createHash, createPrivateKey, createSecretKey, X509Certificate } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import { BrokerError } from './errors.js'
+import type { WireCredential } from './wire.js'
+
+/** A certificate credential. */
+export interface ClientCertificate {
+	/** SHA-256 of the certificate's DER, in hex. */
+	readonly thumbprintSha256: string
+	/** PEM, PKCS #8 or PKCS #1, not encrypted. RSA, 2048 bits or more. */
+	readonly privateKey: string
+	/** PEM certificate chain, for subject name and issuer authentication. */
+	readonly x5c?: string
+}
+
+/** A PEM file with key and certificate. It is watched: a new certificate is used without a restart. */
+export interface ClientCertificateFile {
+	readonly file: string
+}
+
+/** `auth`'s credential options, of which there is one. */
+export interface CredentialOptions {
+	/** The secret, or a function that reads it where it is kept, called at the start and by `broker.reload()`. */
+	readonly clientSecret?: string | (() => Promise<string>)
+	/** The certificate, a PEM file, or a function as for `clientSecret`. */
+	readonly clientCertificate?: ClientCertificate | ClientCertificateFile | (() => Promise<ClientCertificate>)
+}
+
+/** Where the application's credential comes from. */
+export interface CredentialSource {
+	readonly kind: WireCredential['kind']
+	/** @throws ERR_CONFIG when what comes is no credential */
+	load(): Promise<WireCredential>
+	/** Whether another load may bring another credential. */
+	readonly rolls: boolean
+	/** The file to watch. */
+	readonly file?: string
+}
+
+/** The source for checked options; with neither of the two, assertions of the application's own. */
+export function credentialSource({ clientSecret, clientCertificate }: CredentialOptions): CredentialSource {
+	if (typeof clientSecret === 'string') return fixed(toSecret(clientSecret))
+	if (clientSecret)
+		return {
+			kind: 'secret',
+			rolls: true,
+			load: async () => toSecret(await called(clientSecret, 'clientSecret')),
+		}
+	if (!clientCertificate) return fixed({ kind: 'assertion' })
+	if (typeof clientCertificate === 'function')
+		return {
+			kind: 'certificate',
+			rolls: true,
+			load: async () => toCertificate(await called(clientCertificate, 'clientCertificate')),
+		}
+	if ('file' in clientCertificate) {
+		const { file } = clientCertificate
+		return {
+			kind: 'certificate',
+			rolls: true,
+			file,
+			load: async () => toCertificate(readCertificate(await pemOf(file))),
+		}
+	}
+	const certificate = toCertificate(clientCertificate)
+	return fixed(certificate)
+}
+
+/** Key and certificates of a PEM file, as Azure's SDKs take it. */
+export function readCertificate(pem: string): ClientCertificate | undefined {
+	const privateKey = /-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]+?-----END [A-Z ]*PRIVATE KEY-----/.exec(
+		pem,
+	)?.[0]
+	const certificates = pem.match(/-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g)
+	if (!privateKey || !certificates?.[0]) return undefined
+	try {
+		const der = new X509Certificate(certificates[0]).raw
+		return {
+			thumbprintSha256: createHash('sha256').update(der).digest('hex'),
+			privateKey,
+			x5c: certificates.join('\n'),
+		}
+	} catch {
+		return undefined
+	}
+}
+
+/** Whether a certificate credential can be used. */
+export function isClientCertificate(value: unknown): value is ClientCertificate {
+	if (typeof value !== 'object' || value === null) return false
+	const { thumbprintSha256, privateKey, x5c } = value as Partial<ClientCertificate>
+	if (typeof thumbprintSha256 !== 'string' || !/^[0-9a-f]{64}$/i.test(thumbprintSha256)) return false
+	if (x5c !== undefined && !/-----BEGIN CERTIFICATE-----/.test(String(x5c))) return false
+	try {
+		const key = createPrivateKey(String(privateKey))
+		return key.asymmetricKeyType === 'rsa' && (key.asymmetricKeyDetails?.modulusLength ?? 0) >= 2048
+	} catch {
+		return false
+	}
+}
+
+function fixed(credential: WireCredential): CredentialSource {
+	return { kind: credential.kind, rolls: false, load: async () => credential }
+}
+
+/** Neither the error's message nor what was returned is told: both may hold the secret. */
+async function called<T>(load: () => Promise<T>, name: string): Promise<T> {
+	try {
+		return await load()
+	} catch (cause) {
+		throw unusable(name, cause)
+	}
+}
+
+async function pemOf(file: string): Promise<string> {
+	try {
+		return await readFile(file, 'utf8')
+	} catch (cause) {
+		throw unusable('clientCertificate', cause)
+	}
+}
+
+function toSecret(secret: unknown): WireCredential {
+	if (typeof secret !== 'string' || secret === '') throw unusable('clientSecret')
+	return { kind: 'secret', secret: createSecretKey(Buffer.from(secret)) }
+}
+
+function toCertificate(certificate: unknown): WireCredential {
+	if (!isClientCertificate(certificate)) throw unusable('clientCertificate')
+	const { privateKey, thumbprintSha256, x5c } = certificate
+	return {
+		kind: 'certificate',
+		privateKey: createPrivateKey(privateKey),
+		thumbprintSha256,
+		...(x5c !== undefined && { x5c }),
+	}
+}
+
+function unusable(name: string, cause?: unknown): BrokerError {
+	return new BrokerError('ERR_CONFIG', `auth.${name} could not be read, or is not a usable credential.`, {
+		cause,
+	})
+}
