@@ -83,8 +83,10 @@ async function loadScenarios(names: readonly string[]): Promise<[string, Scenari
 	const files = await readdir(new URL('scenarios/', import.meta.url))
 	const known = files.filter((file) => file.endsWith('.js')).map((file) => file.slice(0, -3))
 	const unknown = names.filter((name) => !known.includes(name))
-	if (unknown.length > 0)
-		throw new Error(`there is no scenario ${unknown.join(', ')}; there are ${known.join(', ')}`)
+	if (unknown.length > 0) {
+		console.error(`There is no scenario ${unknown.join(', ')}. There are: ${known.join(', ')}.`)
+		process.exit(2)
+	}
 	return Promise.all(
 		(names.length > 0 ? names : known).map(async (name): Promise<[string, Scenario]> => {
 			const { scenario } = (await import(`./scenarios/${name}.js`)) as { scenario: Scenario }
