@@ -2,6 +2,7 @@ import type { Context } from 'koa'
 import type { TokenBroker } from '../broker.js'
 import { ticketOf } from '../session.js'
 import type { Settings } from '../settings.js'
+import { isCrossSite } from './cross-site.js'
 import { html, showPage } from './page.js'
 import { returnToOf } from './return-to.js'
 
@@ -43,12 +44,4 @@ export async function logout(
 		if (ticket?.account.loginHint !== undefined) url.searchParams.set('logout_hint', ticket.account.loginHint)
 		return url.href
 	}
-}
-
-/** Fetch Metadata (W3C); for browsers without it, the Origin header that every cross-site POST carries. */
-function isCrossSite(ctx: Context, { auth }: Settings): boolean {
-	const site = ctx.get('Sec-Fetch-Site')
-	if (site !== '') return site !== 'same-origin' && site !== 'same-site' && site !== 'none'
-	const origin = ctx.get('Origin')
-	return origin !== '' && origin !== auth.redirectUri.origin
 }

@@ -8,6 +8,7 @@ import { createSealer, deriveKey } from '../sealing.js'
 import { ticketOf } from '../session.js'
 import { type KoaMsalOptions, resolveSettings, type Settings } from '../settings.js'
 import { clearCookie, leaveCookie, readCookieValues, sessionCookie, setCookie } from './cookies.js'
+import { isCrossSite } from './cross-site.js'
 import { createMemoryBackend, createRedisBackend } from './session-backend.js'
 
 /** Data of a web session. Anything that JSON can say; names that begin with `_` are not kept. */
@@ -75,6 +76,9 @@ const reservedNames = new Set([
 
 /** How often a session that is only read is told to the store to live on: 1/100 of its idle time. */
 const touchesPerIdleTime = 100
+
+/** Milliseconds between two tries to end the sessions of people who signed out during an outage. */
+const owedInterval = 1000
 
 /**
  * koa-session, with sealed contents in memory or (through koa-redis) in Redis.
@@ -256,6 +260,13 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 					'This application has another koa-session. Use msalSession alone.',
 				)
 			await middleware(ctx, next)
+		} catch (error) {
+			if (isUnavailable(error) && id !== undefined && request.loaded === undefined && signsOut(ctx)) {
+				request.cookie = 'clear'
+				owed.set(keyOf(id), true)
+				payLater()
+			}
+			throw error
 		} finally {
 			finish(ctx, request, presented)
 		}
@@ -277,7 +288,37 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 		else if (presented && !ctx.response.get('Cache-Control')) ctx.set('Cache-Control', 'no-store')
 	}
 
-	return Object.assign(msalSession as Middleware, { close: () => backend.close() })
+	// Somebody signs out while the store can't be reached: the browser's part is done at once, ours when it is back.
+	const owed = new LRUCache<string, true>({ max: 10_000 })
+	let payment: NodeJS.Timeout | undefined
+	const signsOut = (ctx: Context) => {
+		const route = `${settings.prefix}/logout`
+		return (ctx.path === route || ctx.path.startsWith(`${route}/`)) && !isCrossSite(ctx, settings)
+	}
+	const payLater = () => {
+		payment ??= setTimeout(async () => {
+			payment = undefined
+			try {
+				for (const key of [...owed.keys()]) {
+					await backend.remove(key)
+					owed.delete(key)
+				}
+			} catch {
+				payLater()
+			}
+		}, owedInterval).unref()
+	}
+
+	return Object.assign(msalSession as Middleware, {
+		close: async () => {
+			clearTimeout(payment)
+			await backend.close()
+		},
+	})
+}
+
+function isUnavailable(error: unknown): boolean {
+	return error instanceof BrokerError && error.code === 'ERR_STORE_UNAVAILABLE'
 }
 
 /** What of a session is data: not koa-session's own fields, nor names that would replace its methods. */
