@@ -23,18 +23,19 @@ describe('the callback', () => {
 	let world: World
 	let redis: TestRedis
 	let app: Application
+	let memory: Application
 	const browsers: Browser[] = []
 	before(async () => {
 		;[world, redis] = await Promise.all([createWorld(), startRedis()])
-		app = await createOnRedis()
+		;[app, memory] = await Promise.all([createOnRedis(), createApplication(world, { secrets })])
 	})
 	after(async () => {
-		await Promise.all(browsers.map((browser) => browser.close()))
-		await app.close()
+		await Promise.all([app.close(), memory.close()])
 		await redis.stop()
 		await world.close()
 	})
-	afterEach(() => {
+	afterEach(async () => {
+		await Promise.all(browsers.splice(0).map((browser) => browser.close()))
 		world.standIn.clearFaults()
 		mock.restoreAll()
 		app.errors.length = 0
@@ -251,7 +252,7 @@ describe('the callback', () => {
 
 		for (const kind of ['Redis', 'memory'] as const)
 			it(`A3: redeems the code once when the form is posted twice at the same time (${kind})`, async () => {
-				const at = kind === 'Redis' ? app : await createApplication(world, { secrets })
+				const at = kind === 'Redis' ? app : memory
 				const browser = openBrowser()
 				const answer = await answerOf(browser, { at, path: '/orders' })
 				const before = [await keys('s'), await keys('t')]
@@ -266,12 +267,11 @@ describe('the callback', () => {
 						[await keys('s'), await keys('t')],
 						before.map((count) => count + 1),
 					)
-				else await at.close()
 			})
 
 		for (const kind of ['Redis', 'memory'] as const)
 			it(`A3: does not look like a success when the first has failed (${kind})`, async () => {
-				const at = kind === 'Redis' ? app : await createApplication(world, { secrets })
+				const at = kind === 'Redis' ? app : memory
 				const browser = openBrowser()
 				const answer = await answerOf(browser, { at })
 				const cookie = browser.jar.headerFor(new URL(at.origin), {
@@ -284,7 +284,6 @@ describe('the callback', () => {
 					assertRefused(await deliver(browser, answer, { at }), 400, 'ERR_LOGIN_REJECTED')
 					assertRefused(await deliver(browser, answer, { at, cookie }), 400, 'ERR_LOGIN_REJECTED')
 				})
-				if (at !== app) await at.close()
 			})
 	})
 
