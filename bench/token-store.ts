@@ -29,6 +29,9 @@ export function requireRedis({ redisUrl }: World): string {
 	return redisUrl
 }
 
+/** Whose the blobs are only matters to look-ups by user, which are not measured. */
+const nobody = { homeAccountId: '', tenantId: '', objectId: '', username: '' }
+
 function inMemory(): SeededStore {
 	const store = memoryTokenStore()
 	let calls = 0
@@ -46,7 +49,7 @@ function inMemory(): SeededStore {
 		store,
 		async fill(sealed) {
 			for (const partition of filled) store.remove(partition)
-			for (const [partition, blob] of sealed) store.create(partition, blob, lifetime)
+			for (const [partition, blob] of sealed) store.create(partition, blob, lifetime, nobody)
 			filled = [...sealed.keys()]
 		},
 		calls: async () => calls,

@@ -26,7 +26,8 @@ import { listenForSignOuts, type SignOutNotices } from './sign-out-notices.js'
 import { checkSilentRequest, type SilentRequest } from './silent-request.js'
 import { SingleFlight } from './single-flight.js'
 import { UnsavedBlobs } from './unsaved-blobs.js'
-import type { ProviderMetadata, SignedInAccount, WireToken } from './wire.js'
+import { checkUserReference } from './user-reference.js'
+import type { ProviderMetadata, SignedInAccount, UserReference, WireToken } from './wire.js'
 import { WorkerPool } from './worker-pool.js'
 
 /** A sign-in that is done, or that was done before: the same form was posted twice. */
@@ -245,7 +246,7 @@ export class TokenBroker {
 			const result = await this.#withFreshCredential(redeem)
 			if (!result.claimed) return this.#repeated(used, result.value)
 			if (store.kind === 'memory' && result.sealed !== undefined)
-				store.create(partition, result.sealed, session.absoluteTimeout)
+				store.create(partition, result.sealed, session.absoluteTimeout, result.account)
 			if (previous !== undefined) this.#forget(previous)
 			const { account } = result
 			const scopes = normaliseScopes(transaction.scopes)
@@ -279,7 +280,21 @@ export class TokenBroker {
 		if (this.#closing) throw closed()
 		const ticket = ticketOf(session)
 		if (ticket) this.#forget(ticket.partition)
-		return this.#pool.run('signOut', { partitions: ticket ? [ticket.partition] : [] })
+		return this.#pool.run('signOut', ticket ? { ...ticket } : {})
+	}
+
+	/**
+	 * The sessions in which exactly this user is signed in now, as tickets: to end them all, pass each to
+	 * `signOut({ msal: ticket })`. One look-up, whatever the number of sessions there are.
+	 * @throws ERR_AMBIGUOUS_USER two users of the tenant go by that user name
+	 * @throws ERR_BAD_REQUEST, ERR_STORE_UNAVAILABLE, ERR_OVERLOADED, ERR_WORKER_FAILED, ERR_BROKER_CLOSED
+	 */
+	async sessions(user: UserReference): Promise<readonly SessionTicket[]> {
+		if (this.#closing) throw closed()
+		checkUserReference(user)
+		const { store } = this.#settings
+		if (store.kind === 'memory') return store.sessionsOf(user)
+		return (await this.#pool.run('findSessions', { user })).sessions
 	}
 
 	/**

@@ -69,6 +69,14 @@ export interface SignedInAccount {
 	readonly loginHint?: string
 }
 
+/**
+ * A user, exactly: by the immutable ids, or by user name (UPN) inside one tenant, in any case. A name says
+ * nothing outside its tenant: anybody's tenant can give anybody's name.
+ */
+export type UserReference =
+	| { readonly tenantId: string; readonly objectId: string }
+	| { readonly tenantId: string; readonly username: string }
+
 /** A blob as the store holds it. */
 export interface StoredBlob {
 	readonly version: number
@@ -164,10 +172,17 @@ export interface WireTasks {
 	metadata: { params: Record<string, never>; result: ProviderMetadata }
 	redeem: { params: RedeemParams; result: RedeemResult }
 	acquire: { params: AcquireParams; result: AcquireResult }
-	/** Deletes partitions; says where the provider's session ends, if that is known without asking. */
+	/** Deletes a partition; says where the provider's session ends, if that is known without asking. */
 	signOut: {
-		params: { readonly partitions: readonly string[] }
+		params: { readonly partition?: string; readonly account?: SignedInAccount }
 		result: { readonly endSessionEndpoint?: string }
+	}
+	/** The sessions of one user. */
+	findSessions: {
+		params: { readonly user: UserReference }
+		result: {
+			readonly sessions: readonly { readonly partition: string; readonly account: SignedInAccount }[]
+		}
 	}
 	/** Writes what the store could not take before. False: the partition is gone. */
 	save: {

@@ -159,6 +159,7 @@ describe('the public names', () => {
 			'getAuthCodeUrl',
 			'isSignedIn',
 			'reload',
+			'sessions',
 			'signOut',
 			'statistics',
 		])

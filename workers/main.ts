@@ -6,6 +6,7 @@ import { useCredential } from './credential.js'
 import { authority } from './provider.js'
 import { redeem } from './redeem.js'
 import { save } from './save.js'
+import { findSessions, leaveSession } from './user-index.js'
 
 type Tasks = { [T in TaskName]: (params: WireTasks[T]['params']) => Promise<WireTasks[T]['result']> }
 
@@ -15,8 +16,9 @@ const tasks: Tasks = {
 	save,
 	exists: async ({ partition }) => ({ exists: redisStore ? await redisStore.exists(partition) : true }),
 	metadata: async () => (await authority()).metadata,
-	signOut: async ({ partitions }) => {
-		for (const partition of partitions) await redisStore?.remove(partition)
+	signOut: async ({ partition, account }) => {
+		if (partition !== undefined) await redisStore?.remove(partition)
+		if (partition !== undefined && account) await leaveSession(account.tenantId, account.objectId, partition)
 		// Signing out never waits for a provider that is down, nor fails with it.
 		const endSessionEndpoint = await authority().then(
 			(known) => known.metadata.endSessionEndpoint,
@@ -24,6 +26,7 @@ const tasks: Tasks = {
 		)
 		return endSessionEndpoint === undefined ? {} : { endSessionEndpoint }
 	},
+	findSessions: async ({ user }) => ({ sessions: await findSessions(user) }),
 	findClaim: async ({ transaction }) => {
 		const value = await redisStore?.findClaim(transaction)
 		return value === undefined ? {} : { value }

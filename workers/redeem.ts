@@ -7,6 +7,7 @@ import { createMsalClient, readTokenCache, translateMsalError } from './msal-cli
 import { CarriedStore } from './partition-store.js'
 import { authority, clientAssertion, providerCall, toWireToken } from './provider.js'
 import { holdsOnly, latestExpiry, mergeTokenCaches, type TokenCacheJson } from './token-cache.js'
+import { enterSession } from './user-index.js'
 import { verifyIdToken } from './verify-id-token.js'
 
 /** Redeems an authorization code, once: claims the transaction, verifies who it is, stores the new partition. */
@@ -56,10 +57,12 @@ async function redeemClaimed(params: RedeemParams): Promise<RedeemResult> {
 	if (previous) cache = mergeTokenCaches(previous, cache)
 	const sealed = sealCache(params.partition, cache)
 	await redisStore?.create(params.partition, sealed, latestExpiry(cache), params.lifetime)
+	const account = toAccount(homeAccountId, claims)
+	await enterSession(account, params.partition, Date.now() + params.lifetime)
 	if (params.previous) await redisStore?.remove(params.previous.partition)
 	return {
 		claimed: true,
-		account: toAccount(homeAccountId, claims),
+		account,
 		token: toWireToken(result),
 		...(!redisStore && { sealed }),
 	}

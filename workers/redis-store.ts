@@ -188,8 +188,46 @@ export function createRedisStore(connection: RedisConnection, namespace: string,
 			}),
 	}
 
+	const userKey = (user: string) => `${namespace}:i:${user}`
+	const aliasKey = (alias: string) => `${namespace}:a:${alias}`
+
+	/** From users to their partitions. In other slots than these, so it is a hint: what it says is looked at. */
+	const index = {
+		/** A sorted set: partitions by the end of their life, so that the ended can be dropped. */
+		add: (user: string, partition: string, expiresOn: number) =>
+			onRedis(client, async () => {
+				const key = userKey(user)
+				await client
+					.multi()
+					.zremrangebyscore(key, 0, Date.now())
+					.zadd(key, expiresOn, partition)
+					// Both: GT alone does nothing to a key that has no expiry yet.
+					.pexpireat(key, expiresOn, 'NX')
+					.pexpireat(key, expiresOn, 'GT')
+					.exec()
+			}),
+		remove: (user: string, partition: string) =>
+			onRedis(client, async () => {
+				await client.zrem(userKey(user), partition)
+			}),
+		list: (user: string) => onRedis(client, () => client.zrangebyscore(userKey(user), Date.now(), '+inf')),
+		/** A hash: users who go by the alias, each with its sealed object id. */
+		alias: (alias: string, user: string, sealed: string, expiresOn: number) =>
+			onRedis(client, async () => {
+				const key = aliasKey(alias)
+				await client
+					.multi()
+					.hset(key, user, sealed)
+					.pexpireat(key, expiresOn, 'NX')
+					.pexpireat(key, expiresOn, 'GT')
+					.exec()
+			}),
+		aliased: (alias: string) => onRedis(client, () => client.hvals(aliasKey(alias))),
+	}
+
 	return {
 		...store,
+		index,
 		exists: (partition: string) =>
 			onRedis(client, async () => (await client.exists(tokensKey(partition))) === 1),
 		/** @returns the mark of an earlier claim, or `undefined`: the transaction is now ours. */

@@ -1,0 +1,134 @@
+import assert from 'node:assert/strict'
+import { after, before, describe, it } from 'node:test'
+import { TENANT_ID } from '../dev/directory.js'
+import type { Person } from '../dev/people.js'
+import { BrokerError, redisTokenStore, type UserReference } from '../src/index.js'
+import { type Application, createApplication, createWorld, type World } from './support/application.js'
+import { startRedis } from './support/redis.js'
+
+const older = 'an older secret, of more than 32 bytes: 0123456789'
+const newer = 'a newer secret, of more than 32 bytes: 9876543210'
+const tenantId = TENANT_ID
+const person = (n: number, upn: string, name: string): Person => ({
+	oid: `0d000000-0000-4000-8000-00000000010${n}`,
+	upn,
+	name,
+})
+const n = person(1, 'n@contoso.example', 'Nora N')
+const john = person(2, 'john@contoso.example', 'John J')
+const twin = person(3, 'Twin@contoso.example', 'Twin One')
+const other = person(4, 'twin@contoso.example', 'Twin Two')
+
+const code = (expected: string) => (error: unknown) => error instanceof BrokerError && error.code === expected
+
+for (const kind of ['memory', 'Redis'] as const)
+	describe(`B16: the sessions of a user, ${kind}`, () => {
+		let world: World
+		let redis: Awaited<ReturnType<typeof startRedis>>
+		let app: Application
+		before(async () => {
+			;[world, redis] = await Promise.all([createWorld({ people: [n, john, twin, other] }), startRedis()])
+			app = await createApplication(world, {
+				...(kind === 'Redis' && { secrets: [older], store: redisTokenStore({ path: redis.path }) }),
+			})
+		})
+		after(async () => {
+			await app.close()
+			await Promise.all([redis.stop(), world.close()])
+		})
+		const signIn = async ({ name }: Person) => {
+			const page = await app.signIn(app.browser(), name)
+			assert.equal(page.status, 200, page.html)
+			return (app.seen.session as { msal: { partition: string } }).msal.partition
+		}
+		const partitionsOf = async (user: UserReference, from = app) =>
+			(await from.broker.sessions(user)).map(({ partition }) => partition).sort()
+
+		it('are found by the exact immutable id, or by the exact user name in any case, and no other', async () => {
+			const own = [await signIn(n), await signIn(n)].sort()
+			await signIn(john)
+			assert.deepEqual(await partitionsOf({ tenantId, objectId: n.oid }), own)
+			assert.deepEqual(await partitionsOf({ tenantId, username: 'N@Contoso.example' }), own)
+			for (const username of [
+				'n',
+				'*',
+				'n*',
+				'?@contoso.example',
+				'hn@contoso.example',
+				'[n]@contoso.example',
+				'%',
+			])
+				assert.deepEqual(await partitionsOf({ tenantId, username }), [], username)
+			assert.deepEqual(await partitionsOf({ tenantId, objectId: '*' }), [])
+			assert.deepEqual(await partitionsOf({ tenantId: 'another', objectId: n.oid }), [])
+			assert.deepEqual(await partitionsOf({ tenantId: 'another', username: n.upn }), [])
+		})
+
+		it('are gone from it when they end, and can be ended all at once', async () => {
+			for (const ticket of await app.broker.sessions({ tenantId, objectId: n.oid })) {
+				assert.equal(ticket.account.username, n.upn)
+				await app.broker.signOut({ msal: ticket })
+				await assert.rejects(app.broker.acquireSilent({ msal: ticket }), code('ERR_SIGNED_OUT'))
+			}
+			assert.deepEqual(await partitionsOf({ tenantId, objectId: n.oid }), [])
+			assert.equal((await partitionsOf({ tenantId, objectId: john.oid })).length, 1)
+		})
+
+		it('of two users under one name are an error, and by id they are not', async () => {
+			const one = await signIn(twin)
+			await signIn(other)
+			await assert.rejects(partitionsOf({ tenantId, username: 'twin@contoso.example' }), (error) => {
+				assert.ok(error instanceof BrokerError)
+				assert.deepEqual([error.code, error.status], ['ERR_AMBIGUOUS_USER', 409])
+				return true
+			})
+			assert.deepEqual(await partitionsOf({ tenantId, objectId: twin.oid }), [one])
+		})
+
+		it('are refused to half a reference, which could match more than was meant', async () => {
+			for (const user of [
+				{},
+				null,
+				{ tenantId },
+				{ objectId: n.oid },
+				{ tenantId, objectId: '' },
+				{ tenantId, mail: n.upn },
+				{ tenantId, objectId: n.oid, username: john.upn },
+				{ tenantId, objectId: ['x'] },
+			])
+				await assert.rejects(
+					app.broker.sessions(user as never),
+					code('ERR_BAD_REQUEST'),
+					JSON.stringify(user),
+				)
+		})
+
+		if (kind === 'Redis') {
+			it('are found under a newer secret too, and a blob that is lost is no session', async () => {
+				const rolled = await createApplication(world, {
+					secrets: [newer, older],
+					store: redisTokenStore({ path: redis.path }),
+				})
+				try {
+					const own = [await signIn(n)]
+					assert.deepEqual(await partitionsOf({ tenantId, username: n.upn }, rolled), own)
+					assert.equal((await rolled.signIn(rolled.browser(), n.name)).status, 200)
+					assert.equal((await partitionsOf({ tenantId, objectId: n.oid }, rolled)).length, 2)
+					const [blob] = (await redis.client().keys(`*:t:{${own[0]}}`)) as [string]
+					await redis.client().del(blob)
+					assert.equal((await partitionsOf({ tenantId, objectId: n.oid }, rolled)).length, 1)
+				} finally {
+					await rolled.close()
+				}
+			})
+
+			it('name nobody in Redis, and every entry ends by itself', async () => {
+				const dump = (await redis.dump()).join('\n').toLowerCase()
+				for (const { oid, upn } of [n, john, twin]) {
+					assert.ok(!dump.includes(oid) && !dump.includes(upn.toLowerCase()))
+					assert.ok(!dump.includes(Buffer.from(oid).toString('hex')))
+				}
+				for (const key of await redis.client().keys('*')) assert.ok((await redis.client().pttl(key)) > 0, key)
+			})
+		}
+	})
