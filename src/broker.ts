@@ -4,7 +4,7 @@ import { LRUCache } from 'lru-cache'
 import { AccessTokenCache, type HeldToken } from './access-token-cache.js'
 import { type AcquiredToken, type Outcome, toAcquiredToken, withOutcome } from './acquired-token.js'
 import { type AssertionCache, createAssertionCache } from './client-assertion.js'
-import { type Acquisition, publishAcquisition } from './diagnostics.js'
+import { publishAcquisition } from './diagnostics.js'
 import { BrokerError } from './errors.js'
 import { createHttp, type Http } from './network.js'
 import { type NormalisedScopes, normaliseScopes } from './scopes.js'
@@ -159,18 +159,21 @@ export class TokenBroker {
 				return this.#answerHeld(ticket, scopes, held, now)
 			}
 		}
+		const started = performance.now()
 		const { result, joined } = this.#acquire(ticket, scopes, request)
 		const token = await abortable(result, request.signal)
-		return joined ? withOutcome(token, 'inflight') : token
+		if (!joined) return token
+		publishAcquisition(() => ({ outcome: 'inflight', duration: performance.now() - started }))
+		return withOutcome(token, 'inflight')
 	}
 
 	#answerHeld(ticket: SessionTicket, scopes: NormalisedScopes, held: HeldToken, now: number): AcquiredToken {
 		if (now < held.refreshOn) {
-			publishAcquisition(hitNotice)
+			publishAcquisition(() => ({ outcome: 'hit', duration: 0 }))
 			return held.token
 		}
 		if (now >= held.cooldownUntil) this.#refreshBehind(ticket, scopes, held)
-		publishAcquisition(staleNotice)
+		publishAcquisition(() => ({ outcome: 'stale', duration: 0 }))
 		return withOutcome(held.token, 'stale')
 	}
 
@@ -339,6 +342,7 @@ export class TokenBroker {
 						scopes: scopes.asked,
 						forceRefresh,
 						...(replaces !== undefined && { replaces }),
+						sentAt: performance.timeOrigin + performance.now(),
 						deadline: confirmedAt + pool.taskTimeout - wayBack,
 						correlationId: request.correlationId ?? randomUUID(),
 						...(request.claims !== undefined && { claims: request.claims }),
@@ -349,10 +353,22 @@ export class TokenBroker {
 				if (store.kind === 'memory' && result.sealed !== undefined) store.commit(partition, result.sealed)
 				return result
 			}
-			const result = await (store.kind === 'memory' ? store.inTurn(partition, run) : run())
+			const result = await (store.kind === 'memory' ? store.inTurn(partition, run) : run()).catch((error) => {
+				publishAcquisition(() => ({
+					...(error instanceof BrokerError && { error: error.code }),
+					duration: performance.now() - started,
+					joined: flight.joined,
+				}))
+				throw error
+			})
 			if (flight.abandoned) throw new BrokerError('ERR_SIGNED_OUT', 'The session was signed out meanwhile.')
 			if (result.unsaved) this.#unsaved.keep(partition, result.unsaved)
-			publishAcquisition({ outcome: result.outcome, milliseconds: performance.now() - started })
+			publishAcquisition(() => ({
+				outcome: result.outcome,
+				duration: performance.now() - started,
+				joined: flight.joined,
+				...result.timings,
+			}))
 			return this.#keep(
 				partition,
 				result.account,
@@ -487,9 +503,6 @@ export class TokenBroker {
 export async function createTokenBroker(options: KoaMsalOptions): Promise<TokenBroker> {
 	return TokenBroker.start(resolveSettings(options))
 }
-
-const hitNotice: Acquisition = Object.freeze({ outcome: 'hit', milliseconds: 0 })
-const staleNotice: Acquisition = Object.freeze({ outcome: 'stale', milliseconds: 0 })
 
 function warnOfCredential(error: unknown): void {
 	const why = error instanceof BrokerError ? error.message : 'unknown error'

@@ -1,6 +1,7 @@
 export type { AcquiredToken, Outcome } from './acquired-token.js'
 export type { AuthorizationRequest } from './authorization-url.js'
 export { createTokenBroker, type SignIn, type TokenBroker } from './broker.js'
+export type { Acquisition } from './diagnostics.js'
 export { BrokerError, type BrokerErrorCode } from './errors.js'
 export { requireSignedIn } from './koa/require-signed-in.js'
 export { createMsalRoutes, type RouteOptions } from './koa/routes.js'

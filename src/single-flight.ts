@@ -1,26 +1,30 @@
+type Mutable<T> = { -readonly [K in keyof T]: T[K] }
+
 /** Work under way for one partition and key. */
 export interface Flight<T> {
 	readonly result: Promise<T>
 	/** The partition was signed out while the work ran: its result is nobody's. */
 	readonly abandoned: boolean
+	/** Who came while the work ran. */
+	readonly joined: number
 }
 
 /** One piece of work per partition and key at a time; whoever comes while it runs joins it. */
 export class SingleFlight<T> {
-	readonly #flights = new Map<string, Map<string, { result: Promise<T>; abandoned: boolean }>>()
+	readonly #flights = new Map<string, Map<string, Mutable<Flight<T>>>>()
 
 	/** Starts `work`, or joins the one under way. `work` is told its flight, to see whether it was abandoned. */
 	join(
 		partition: string,
 		key: string,
-		work: (flight: Pick<Flight<T>, 'abandoned'>) => Promise<T>,
+		work: (flight: Omit<Flight<T>, 'result'>) => Promise<T>,
 	): { readonly result: Promise<T>; readonly joined: boolean } {
 		const known = this.#flights.get(partition)?.get(key)
-		if (known) return { result: known.result, joined: true }
-		const flight: { result: Promise<T>; abandoned: boolean } = {
-			result: undefined as never,
-			abandoned: false,
+		if (known) {
+			known.joined++
+			return { result: known.result, joined: true }
 		}
+		const flight: Mutable<Flight<T>> = { result: undefined as never, abandoned: false, joined: 0 }
 		const flights = this.#flights.get(partition) ?? new Map()
 		this.#flights.set(partition, flights.set(key, flight))
 		flight.result = work(flight).finally(() => {

@@ -142,6 +142,8 @@ export interface AcquireParams extends ProviderCall {
 	readonly forceRefresh: boolean
 	/** When the held token expires that is to be replaced: only one that lives longer will do. */
 	readonly replaces?: number
+	/** When the task was handed over, in milliseconds since the epoch. */
+	readonly sentAt: number
 	/** When the caller's patience ends, in milliseconds since the epoch. */
 	readonly deadline: number
 	/** The blob, from the memory store; with Redis, one that could not be written yet. */
@@ -161,6 +163,8 @@ export interface AcquireResult {
 	readonly account: SignedInAccount
 	/** For the memory store, whose owner writes it. */
 	readonly sealed?: string
+	/** Milliseconds for which the task waited for a worker, and for another process's refresh. */
+	readonly timings: { readonly queued: number; readonly leaseWait?: number }
 	/** To be kept and written when the store is back. */
 	readonly unsaved?: UnsavedBlob
 }

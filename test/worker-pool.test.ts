@@ -28,6 +28,7 @@ const acquire = (pool: WorkerPool, correlationId: string) =>
 		scopes: [],
 		forceRefresh: false,
 		deadline: 0,
+		sentAt: 0,
 		correlationId,
 	})
 const code = (expected: string) => (error: unknown) => error instanceof BrokerError && error.code === expected

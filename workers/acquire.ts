@@ -26,6 +26,21 @@ const patience = { first: 15, longest: 200 }
  * a time for a partition, whatever process asks. Who comes second waits for the first one's result and reads it.
  */
 export async function acquire(params: AcquireParams): Promise<AcquireResult> {
+	const began = performance.timeOrigin + performance.now()
+	const lease = { wait: 0 }
+	const result = await answer(params, lease)
+	return {
+		...result,
+		timings: {
+			queued: Math.max(0, began - params.sentAt),
+			...(lease.wait > 0 && { leaseWait: lease.wait }),
+		},
+	}
+}
+
+type Untimed = Omit<AcquireResult, 'timings'>
+
+async function answer(params: AcquireParams, lease: { wait: number }): Promise<Untimed> {
 	const { partition } = params
 	const carried = redisStore ? undefined : new CarriedStore(params.stored)
 	const store = redisStore ?? (carried as CarriedStore)
@@ -50,6 +65,7 @@ export async function acquire(params: AcquireParams): Promise<AcquireResult> {
 				if (params.claims === undefined) newerThan ??= opening.version
 				if (Date.now() + wait > params.deadline) throw lateForLease()
 				await sleep(wait)
+				lease.wait += wait
 				wait = Math.min(wait * 1.5, patience.longest)
 				continue
 			}
@@ -102,7 +118,7 @@ async function refreshLeased(
 	stored: StoredBlob,
 	cache: TokenCacheJson,
 	carried: CarriedStore | undefined,
-): Promise<AcquireResult> {
+): Promise<Untimed> {
 	const { partition } = params
 	const renewing = setInterval(() => {
 		store.renew(partition, holder).catch(() => {})
