@@ -1,12 +1,19 @@
 import { Redis } from 'ioredis'
-import { memoryTokenStore, redisTokenStore, type TokenStore } from '../src/index.js'
+import { memoryTokenStore, redisTokenStore, type SignedInAccount, type TokenStore } from '../src/index.js'
 import type { Params, World } from './scenario.js'
+
+/** A session's token cache, sealed. */
+export interface SealedCache {
+	readonly partition: string
+	readonly account: SignedInAccount
+	readonly sealed: string
+}
 
 /** A token store that can be filled without a sign-in. */
 export interface SeededStore {
 	readonly store: TokenStore
-	/** Takes sealed caches by partition, in place of those of the round before. */
-	fill(sealed: ReadonlyMap<string, string>): Promise<void>
+	/** Takes sealed caches, in place of those of the round before. */
+	fill(caches: readonly SealedCache[]): Promise<void>
 	/** Calls so far: of the memory store reads and writes, of Redis all commands, a script's included. */
 	calls(): Promise<number>
 	close(): Promise<void>
@@ -29,9 +36,6 @@ export function requireRedis({ redisUrl }: World): string {
 	return redisUrl
 }
 
-/** Whose the blobs are only matters to look-ups by user, which are not measured. */
-const nobody = { homeAccountId: '', tenantId: '', objectId: '', username: '' }
-
 function inMemory(): SeededStore {
 	const store = memoryTokenStore()
 	let calls = 0
@@ -47,10 +51,10 @@ function inMemory(): SeededStore {
 	let filled: readonly string[] = []
 	return {
 		store,
-		async fill(sealed) {
+		async fill(caches) {
 			for (const partition of filled) store.remove(partition)
-			for (const [partition, blob] of sealed) store.create(partition, blob, lifetime, nobody)
-			filled = [...sealed.keys()]
+			for (const { partition, sealed, account } of caches) store.create(partition, sealed, lifetime, account)
+			filled = caches.map(({ partition }) => partition)
 		},
 		calls: async () => calls,
 		close: async () => {},
@@ -66,13 +70,13 @@ function inRedis(url: string, keyOf: (partition: string) => string): SeededStore
 	}
 	return {
 		store: redisTokenStore(url),
-		async fill(sealed) {
+		async fill(caches) {
 			await empty()
 			const writes = client.pipeline()
-			for (const [partition, blob] of sealed)
-				writes.hset(keyOf(partition), { v: 1, b: blob }).pexpire(keyOf(partition), lifetime)
+			for (const { partition, sealed } of caches)
+				writes.hset(keyOf(partition), { v: 1, b: sealed }).pexpire(keyOf(partition), lifetime)
 			for (const [error] of (await writes.exec()) ?? []) if (error) throw error
-			filled = [...sealed.keys()].map(keyOf)
+			filled = caches.map(({ partition }) => keyOf(partition))
 		},
 		calls: () => countCommands(client),
 		async close() {

@@ -42,11 +42,13 @@ export async function createArm(params: Params, world: World): Promise<Arm<Acqui
 		async prepare() {
 			if (tokens === 'valid' && sessions.length > 0) return
 			sessions = Array.from({ length: params.sessions }, (_, index) => maker.session(index))
-			const sealed = sessions.map(({ msal: { partition }, cache }): [string, string] => [
-				partition,
-				sealer.seal('tokens', partition, cache),
-			])
-			await seeded.fill(new Map(sealed))
+			await seeded.fill(
+				sessions.map(({ msal: { partition, account }, cache }) => ({
+					partition,
+					account,
+					sealed: sealer.seal('tokens', partition, cache),
+				})),
+			)
 			if (tokens === 'expired') return
 			for (const [index, session] of sessions.entries()) {
 				const first = await broker.acquireSilent(session)
