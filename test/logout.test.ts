@@ -143,6 +143,7 @@ describe('/user/logout', () => {
 		const origin = 'https://evil.example'
 		const requests: Record<string, { method: 'GET' | 'POST'; headers: Record<string, string> }> = {
 			'a link': { method: 'GET', headers: { 'sec-fetch-site': 'cross-site' } },
+			'a link of a sibling host': { method: 'GET', headers: { 'sec-fetch-site': 'same-site' } },
 			'a form': { method: 'POST', headers: { 'sec-fetch-site': 'cross-site', origin } },
 			'a form, in an old browser': { method: 'POST', headers: { origin } },
 			'a form in a sandbox, in an old browser': { method: 'POST', headers: { origin: 'null' } },
@@ -161,7 +162,7 @@ describe('/user/logout', () => {
 				const text = await response.text()
 				assert.equal(response.status, 200, text)
 				assert.deepEqual(response.headers.getSetCookie(), [])
-				assert.match(text, /<form method="post" action="\/user\/logout\/goodbye">/)
+				assert.match(text, /<form method="get" action="\/user\/logout\/goodbye">/)
 				assert.match(response.headers.get('content-security-policy') ?? '', /frame-ancestors 'none'/)
 				assert.deepEqual(await held(), before)
 				assert.ok(await isSignedIn())

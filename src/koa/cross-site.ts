@@ -4,7 +4,8 @@ import type { Settings } from '../settings.js'
 /** Whether another site caused a request. Fetch Metadata (W3C); for browsers without it, the Origin header that every cross-site POST carries. */
 export function isCrossSite(ctx: Context, { auth }: Settings): boolean {
 	const site = ctx.get('Sec-Fetch-Site')
-	if (site !== '') return site !== 'same-origin' && site !== 'same-site' && site !== 'none'
+	// Another host of the same site is another application.
+	if (site !== '') return site !== 'same-origin' && site !== 'none'
 	const origin = ctx.get('Origin')
 	return origin !== '' && origin !== auth.redirectUri.origin
 }

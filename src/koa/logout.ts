@@ -17,14 +17,15 @@ export async function logout(
 	const target = settings.logoutTargets.includes(wanted) ? wanted : '/'
 	const ticket = ticketOf(ctx.session)
 	const crossSite = isCrossSite(ctx, settings)
-	// A link or form on another site must not sign people out: they are asked.
+	// A link or form on another site must not sign people out: they are asked. By GET, because with no-referrer an old
+	// browser would send `Origin: null` with a POST, and be asked for ever.
 	if (ticket && crossSite) {
 		showPage(
 			ctx,
 			200,
 			'Sign out?',
 			html`<p>Another site sent you here to sign out.</p>
-<form method="post" action="${route}${target}"><button>Sign out</button> <a class="plain" href="/">Stay signed in</a></form>`,
+<form method="get" action="${route}${target}"><button>Sign out</button> <a class="plain" href="/">Stay signed in</a></form>`,
 		)
 		return
 	}
