@@ -12,7 +12,8 @@ export interface Whereabouts {
 	readonly partition: string
 }
 
-type Cache = Record<string, Record<string, Record<string, string>>>
+/** MSAL's unified cache. */
+export type Cache = Record<string, Record<string, Record<string, string>>>
 
 /** Reads a partition as the library would. */
 export async function readCache(where: Whereabouts): Promise<{ version: number; cache: Cache } | undefined> {
@@ -30,11 +31,18 @@ export async function expire(where: Whereabouts): Promise<void> {
 	const stored = await readCache(where)
 	if (!stored) throw new Error('there is no such partition')
 	for (const entry of Object.values(stored.cache.AccessToken ?? {})) entry.expires_on = '1'
-	const sealed = sealerOf(where).seal('tokens', partition, JSON.stringify(stored.cache))
-	await redis.hset(`${namespace}:t:{${partition}}`, { v: stored.version + 1, b: sealed, x: 1000 })
+	await writeCache(where, stored.version + 1, stored.cache)
 	// Other processes take it for a sign-out and forget what they hold; the store still has it.
 	await redis.publish(`${namespace}:signed-out`, partition)
 	await sleep(20)
+}
+
+/** Writes a partition, whatever its version is and whoever holds its lease; nobody is told. */
+export async function writeCache(where: Whereabouts, version: number, cache: Cache): Promise<void> {
+	const { redis, namespace, partition } = where
+	const times = Object.values(cache.AccessToken ?? {}).map(({ expires_on }) => Number(expires_on) * 1000)
+	const sealed = sealerOf(where).seal('tokens', partition, JSON.stringify(cache))
+	await redis.hset(`${namespace}:t:{${partition}}`, { v: version, b: sealed, x: Math.max(0, ...times) })
 }
 
 function sealerOf({ secret, clientId }: Whereabouts) {
