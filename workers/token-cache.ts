@@ -75,19 +75,19 @@ export function findAccessToken(
 		if (entry.home_account_id !== wanted.homeAccountId || entry.client_id !== wanted.clientId) continue
 		if (entry.credential_type !== 'AccessToken' || entry.requestedClaimsHash) continue
 		const { secret, target } = entry
-		const expiresOn = Number(entry.expires_on) * 1000
+		const expiresOn = toTime(entry.expires_on)
 		if (typeof secret !== 'string' || typeof target !== 'string' || secret === '') continue
 		if (!(expiresOn > wanted.beyond)) continue
 		const granted = target.split(' ')
 		const held = new Set(granted.map((scope) => scope.toLowerCase()))
 		if (!scopes.every((scope) => held.has(scope))) continue
-		const refreshOn = Number(entry.refresh_on) * 1000
+		const refreshOn = toTime(entry.refresh_on)
 		return {
 			accessToken: secret,
 			expiresOn,
 			...(refreshOn > 0 && { refreshOn }),
 			scopes: granted,
-			tokenType: entry.token_type ?? 'Bearer',
+			tokenType: typeof entry.token_type === 'string' ? entry.token_type : 'Bearer',
 		}
 	}
 	return undefined
@@ -95,8 +95,22 @@ export function findAccessToken(
 
 /** When the longest-lived access token expires, in milliseconds since the epoch; 0 when there is none. */
 export function latestExpiry(cache: TokenCacheJson): number {
-	const times = Object.values(cache.AccessToken ?? {}).map((entry) => Number(entry.expires_on) * 1000)
-	return Math.max(0, ...times.filter(Number.isFinite))
+	let latest = 0
+	for (const entry of Object.values(cache.AccessToken ?? {})) {
+		const time = toTime(entry.expires_on)
+		if (time > latest) latest = time
+	}
+	return latest
+}
+
+/** The largest time that a `Date` can have. */
+const lastTime = 8.64e15
+
+/** A time as the cache has it, in seconds as text, in milliseconds; `NaN` when it is none. */
+function toTime(value: unknown): number {
+	// Number() throws on an object whose `toString` and `valueOf` are no functions.
+	const time = typeof value === 'string' || typeof value === 'number' ? Number(value) * 1000 : Number.NaN
+	return time <= lastTime ? time : Number.NaN
 }
 
 /** The cache without refresh tokens: the provider has said that they are dead. */
@@ -108,7 +122,7 @@ export function withoutRefreshTokens(cache: TokenCacheJson): TokenCacheJson {
 export function sameRefreshToken(a: TokenCacheJson, b: TokenCacheJson): boolean {
 	const secrets = (cache: TokenCacheJson) =>
 		Object.values(cache.RefreshToken ?? {})
-			.map((entry) => entry.secret)
+			.map(({ secret }) => (typeof secret === 'string' ? secret : ''))
 			.sort()
 			.join()
 	return secrets(a) === secrets(b)
