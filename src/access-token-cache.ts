@@ -2,8 +2,10 @@ import type { AcquiredToken } from './acquired-token.js'
 
 /** A token as L1 holds it. Times are milliseconds since the epoch. */
 export interface HeldToken {
-	/** What a hit returns, made once: frozen, `outcome: 'hit'`. */
+	/** What a hit returns: frozen, `outcome: 'hit'`. */
 	readonly token: AcquiredToken
+	/** The same as a promise, made once: a hit makes nothing at all. */
+	readonly answer: Promise<AcquiredToken>
 	/** Normalised scopes that were asked for, joined. */
 	readonly scopesKey: string
 	/** Scopes that were granted, in lower case. */

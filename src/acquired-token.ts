@@ -21,17 +21,34 @@ export interface AcquiredToken {
 	readonly outcome: Outcome
 }
 
-/**
- * Revives a token that came over the thread. One object answers many callers, so none of them can change it:
- * dates are made anew each time they are read.
- */
+/** Revives a token that came over the thread. */
 export function toAcquiredToken(
-	token: WireToken,
+	{ accessToken, tokenType, scopes, expiresOn }: WireToken,
 	account: SignedInAccount,
 	refreshOn: number,
 	outcome: Outcome,
 ): AcquiredToken {
-	const { accessToken, tokenType, expiresOn } = token
+	const shared = Object.isFrozen(account) ? account : Object.freeze({ ...account })
+	return create(accessToken, tokenType, Object.freeze([...scopes]), shared, outcome, expiresOn, refreshOn)
+}
+
+/** The same token, come by otherwise. */
+export function withOutcome(token: AcquiredToken, outcome: Outcome): AcquiredToken {
+	const { accessToken, tokenType, scopes, account } = token
+	const [expiresOn, refreshOn] = [token.expiresOn.getTime(), token.refreshOn.getTime()]
+	return create(accessToken, tokenType, scopes, account, outcome, expiresOn, refreshOn)
+}
+
+/** One object answers many callers, so none of them can change it: dates are made anew each time they are read. */
+function create(
+	accessToken: string,
+	tokenType: string,
+	scopes: readonly string[],
+	account: SignedInAccount,
+	outcome: Outcome,
+	expiresOn: number,
+	refreshOn: number,
+): AcquiredToken {
 	return Object.freeze({
 		accessToken,
 		tokenType,
@@ -41,16 +58,8 @@ export function toAcquiredToken(
 		get refreshOn() {
 			return new Date(refreshOn)
 		},
-		scopes: Object.freeze([...token.scopes]),
-		account: Object.freeze({ ...account }),
+		scopes,
+		account,
 		outcome,
 	})
-}
-
-/** The same token, come by otherwise. */
-export function withOutcome(token: AcquiredToken, outcome: Outcome): AcquiredToken {
-	const copy = Object.getOwnPropertyDescriptors(token)
-	return Object.freeze(
-		Object.defineProperties({} as AcquiredToken, { ...copy, outcome: { ...copy.outcome, value: outcome } }),
-	)
 }

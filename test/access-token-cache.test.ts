@@ -7,6 +7,7 @@ import { normaliseScopes } from '../src/scopes.js'
 const token = (scopes: readonly string[], usableUntil = 1000, claims?: string): HeldToken =>
 	({
 		token: { accessToken: 'x'.repeat(100), scopes },
+		answer: Promise.resolve(),
 		scopesKey: normaliseScopes(scopes).key,
 		granted: new Set(scopes.map((scope) => scope.toLowerCase())),
 		...(claims !== undefined && { claims }),
