@@ -95,10 +95,14 @@ export function readTokenAnswer(answer: HttpAnswer): Record<string, unknown> {
 	}
 	if (typeof fields.access_token !== 'string' || fields.access_token === '')
 		throw protocol('has no access_token')
-	if (String(fields.token_type).toLowerCase() !== 'bearer') throw protocol('has no token_type Bearer')
+	const { token_type: tokenType } = fields
+	if (typeof tokenType !== 'string' || tokenType.toLowerCase() !== 'bearer')
+		throw protocol('has no token_type Bearer')
 	for (const name of ['expires_in', 'refresh_in'] as const) {
 		if (fields[name] === undefined && name === 'refresh_in') continue
-		const seconds = Number(fields[name])
+		const value = fields[name]
+		// Number() makes one of `true` and `[3600]`, and throws on an object with a `toString` of its own.
+		const seconds = typeof value === 'number' || typeof value === 'string' ? Number(value) : Number.NaN
 		if (!Number.isInteger(seconds) || seconds <= 0 || seconds > longestLife)
 			throw protocol(`has no valid ${name}`)
 	}
