@@ -3,10 +3,13 @@ import { unwatchFile, watchFile } from 'node:fs'
 import { LRUCache } from 'lru-cache'
 import { AccessTokenCache, type HeldToken } from './access-token-cache.js'
 import { type AcquiredToken, type Outcome, toAcquiredToken, withOutcome } from './acquired-token.js'
+import { type Acquired, acquireInSteps } from './acquisition.js'
 import { type AssertionCache, createAssertionCache } from './client-assertion.js'
 import { type Acquisition, publishAcquisition } from './diagnostics.js'
 import { BrokerError } from './errors.js'
 import { createHttp, type Http } from './network.js'
+import { Outbox } from './outbox.js'
+import { RefreshSlots } from './refresh-slots.js'
 import { type NormalisedScopes, normaliseScopes } from './scopes.js'
 import { createSealer, type Sealer } from './sealing.js'
 import { requireTicket, type SessionLike, type SessionTicket, ticketOf } from './session.js'
@@ -25,9 +28,8 @@ import {
 import { listenForSignOuts, type SignOutNotices } from './sign-out-notices.js'
 import { checkSilentRequest, type SilentRequest } from './silent-request.js'
 import { SingleFlight } from './single-flight.js'
-import { UnsavedBlobs } from './unsaved-blobs.js'
 import { checkUserReference } from './user-reference.js'
-import type { ProviderMetadata, SignedInAccount, UserReference, WireToken } from './wire.js'
+import type { ProviderMetadata, SignedInAccount, UnsavedBlob, UserReference, WireToken } from './wire.js'
 import { WorkerPool } from './worker-pool.js'
 
 /** A sign-in that is done, or that was done before: the same form was posted twice. */
@@ -48,6 +50,9 @@ const aliveFor = 1000
 
 /** Milliseconds for which a store that did not answer is not asked whether partitions live. */
 const storeIsDownFor = 1000
+
+/** Milliseconds that a sign-out waits to learn where the provider's own session ends. */
+const endSessionPatience = 500
 
 /** Milliseconds between two looks at a certificate's file. */
 const fileInterval = 5000
@@ -73,7 +78,14 @@ export class TokenBroker {
 	readonly #http: Http
 	/** Partitions that were found alive, and when. */
 	readonly #alive = new LRUCache<string, number>({ max: 10_000, ttl: aliveFor })
-	readonly #unsaved: UnsavedBlobs
+	/** Looks at the store, under way, whether a partition is alive. */
+	readonly #looks = new SingleFlight<boolean>()
+	readonly #slots: RefreshSlots
+	readonly #unsaved: Outbox<UnsavedBlob>
+	/** Sign-outs that the store could not be told. */
+	readonly #owed: Outbox<{ readonly account?: SignedInAccount }>
+	/** Tasks whose callers may have gone, and whose results still count. */
+	readonly #running = new Set<Promise<unknown>>()
 	readonly #notices: SignOutNotices | undefined
 	readonly #closeToo: (() => Promise<void>)[] = []
 	#metadata: Promise<ProviderMetadata> | undefined
@@ -88,8 +100,15 @@ export class TokenBroker {
 		this.#http = createHttp(settings.network)
 		this.#defaultScopes = normaliseScopes(settings.scopes)
 		this.#sealer = createSealer(settings.secrets, settings.auth.clientId)
-		this.#unsaved = new UnsavedBlobs(async (partition, blob) => {
-			if (!(await pool.run('save', { partition, blob })).saved) this.#forget(partition)
+		this.#slots = new RefreshSlots(settings.refresh.maxInFlight)
+		this.#unsaved = new Outbox('refreshed tokens', async (partition, blob) => {
+			const { state } = await pool.run('save', { partition, blob })
+			if (state === 'gone') this.#forget(partition)
+			return state === 'later' ? 'later' : 'done'
+		})
+		this.#owed = new Outbox('sign-outs', async (partition, whose) => {
+			await pool.run('signOut', { partition, ...whose })
+			return 'done'
 		})
 		const { store, namespace, auth } = settings
 		if (store.kind === 'redis')
@@ -177,8 +196,9 @@ export class TokenBroker {
 			if (held) {
 				if (held.confirmedAt < this.#heardSince() && now - held.askedAt >= confirmationInterval) {
 					held.askedAt = now
-					await abortable(this.#confirm(ticket.partition), request.signal)
-					held.confirmedAt = now
+					const asked = await abortable(this.#confirm(ticket.partition), request.signal)
+					if (asked) held.confirmedAt = now
+					else held.askedAt = now - confirmationInterval + storeIsDownFor
 				}
 				return this.#answerHeld(ticket, scopes, held, now)
 			}
@@ -215,11 +235,15 @@ export class TokenBroker {
 		if (store.kind === 'memory') return store.read(partition) !== undefined
 		const confirmedAt = this.#alive.get(partition)
 		if (confirmedAt !== undefined && confirmedAt >= this.#heardSince()) return true
-		const askedAt = Date.now()
-		const { exists } = await this.#pool.run('exists', { partition })
-		if (exists) this.#alive.set(partition, askedAt)
-		else this.#forget(partition)
-		return exists
+		return this.#looks.join(partition, '', async (look) => {
+			const askedAt = Date.now()
+			const { exists } = await this.#pool.run('exists', { partition })
+			// Signed out while we looked: what we saw is past.
+			if (look.abandoned) return false
+			if (exists) this.#alive.set(partition, askedAt)
+			else this.#forget(partition)
+			return exists
+		}).result
 	}
 
 	/**
@@ -276,6 +300,7 @@ export class TokenBroker {
 				store.create(partition, result.sealed, session.absoluteTimeout, result.account)
 			if (previous !== undefined) this.#forget(previous)
 			const { account } = result
+			if (previous !== undefined && result.leavesPrevious) this.#owed.keep(previous, { account })
 			const scopes = normaliseScopes(transaction.scopes)
 			const token = this.#keep(partition, account, scopes, result.token, 'refreshed', Date.now())
 			return { repeated: false, ticket: { partition, account }, token }
@@ -306,8 +331,40 @@ export class TokenBroker {
 	async signOut(session: SessionLike): Promise<{ readonly endSessionEndpoint?: string }> {
 		if (this.#closing) throw closed()
 		const ticket = ticketOf(session)
-		if (ticket) this.#forget(ticket.partition)
-		return this.#pool.run('signOut', ticket ? { ...ticket } : {})
+		const [endSessionEndpoint] = await Promise.all([
+			this.#endSessionEndpoint(),
+			ticket && this.#endPartition(ticket.partition, ticket.account),
+		])
+		return endSessionEndpoint === undefined ? {} : { endSessionEndpoint }
+	}
+
+	/** A sign-out that the store can't be told now is told later, whatever the caller does. */
+	async #endPartition(partition: string, account: SignedInAccount): Promise<void> {
+		this.#forget(partition)
+		if (this.#settings.store.kind === 'memory') return
+		try {
+			await this.#pool.run('signOut', { partition, account })
+		} catch (error) {
+			this.#owed.keep(partition, { account })
+			throw error
+		}
+	}
+
+	/** Signing out does not wait for a provider that is down. */
+	async #endSessionEndpoint(): Promise<string | undefined> {
+		let timer: NodeJS.Timeout | undefined
+		const late = new Promise<undefined>((resolve) => {
+			timer = setTimeout(() => resolve(undefined), endSessionPatience)
+		})
+		const known = this.#provider().then(
+			(metadata) => metadata.endSessionEndpoint,
+			() => undefined,
+		)
+		try {
+			return await Promise.race([known, late])
+		} finally {
+			clearTimeout(timer)
+		}
 	}
 
 	/**
@@ -343,7 +400,8 @@ export class TokenBroker {
 
 	async #close(): Promise<void> {
 		await this.#flights.settled()
-		await this.#unsaved.close()
+		await Promise.allSettled(this.#running)
+		await Promise.all([this.#unsaved.close(), this.#owed.close()])
 		await this.#pool.close()
 		await Promise.all([this.#http.close(), this.#notices?.close(), ...this.#closeToo.map((close) => close())])
 		this.#held.clear()
@@ -357,27 +415,36 @@ export class TokenBroker {
 			const { store, pool } = this.#settings
 			const started = performance.now()
 			const confirmedAt = Date.now()
-			const run = async () => {
-				const stored = store.kind === 'memory' ? store.read(partition) : this.#unsaved.get(partition)
-				const result = await this.#withFreshCredential(async () =>
-					this.#pool.run('acquire', {
-						partition,
-						homeAccountId: account.homeAccountId,
-						scopes: scopes.asked,
-						forceRefresh,
-						...(replaces !== undefined && { replaces }),
-						sentAt: performance.timeOrigin + performance.now(),
-						deadline: confirmedAt + pool.taskTimeout - wayBack,
-						correlationId: request.correlationId ?? randomUUID(),
-						...(request.claims !== undefined && { claims: request.claims }),
-						...(stored && { stored }),
-						...(await this.#clientAssertion()),
-					}),
-				)
-				if (store.kind === 'memory' && result.sealed !== undefined) store.commit(partition, result.sealed)
-				return result
-			}
-			const result = await (store.kind === 'memory' ? store.inTurn(partition, run) : run()).catch((error) => {
+			const deadline = confirmedAt + pool.taskTimeout - wayBack
+			const run = () =>
+				acquireInSteps(
+					(how) =>
+						this.#withFreshCredential(async () => {
+							const stored = store.kind === 'memory' ? store.read(partition) : this.#unsaved.get(partition)
+							return this.#pool.begin('acquire', {
+								partition,
+								homeAccountId: account.homeAccountId,
+								scopes: scopes.asked,
+								forceRefresh,
+								...(replaces !== undefined && { replaces }),
+								...how,
+								sentAt: performance.timeOrigin + performance.now(),
+								correlationId: request.correlationId ?? randomUUID(),
+								...(request.claims !== undefined && { claims: request.claims }),
+								...(stored && { stored }),
+								...(await this.#clientAssertion()),
+							})
+						}),
+					this.#slots,
+					{
+						forced: forceRefresh || request.claims !== undefined,
+						joins: request.claims === undefined,
+						deadline,
+					},
+				).then((acquired) => this.#store(partition, acquired))
+			// The caller's patience ends at the deadline; what has been begun goes on, and what it brings is kept.
+			const whole = this.#runs(store.kind === 'memory' ? store.inTurn(partition, run) : run())
+			const result = await this.#pool.within(whole).catch((error) => {
 				publishAcquisition(() => ({
 					...(error instanceof BrokerError && { error: error.code }),
 					duration: performance.now() - started,
@@ -386,12 +453,12 @@ export class TokenBroker {
 				throw error
 			})
 			if (flight.abandoned) throw new BrokerError('ERR_SIGNED_OUT', 'The session was signed out meanwhile.')
-			if (result.unsaved) this.#unsaved.keep(partition, result.unsaved)
 			publishAcquisition(() => ({
 				outcome: result.outcome,
 				duration: performance.now() - started,
 				joined: flight.joined,
-				...result.timings,
+				queued: result.queued,
+				...(result.leaseWait !== undefined && { leaseWait: result.leaseWait }),
 			}))
 			return this.#keep(
 				partition,
@@ -403,6 +470,21 @@ export class TokenBroker {
 				request.claims,
 			)
 		})
+	}
+
+	/** What a refresh brought is stored, or kept until it can be, whether or not anybody waits for it still. */
+	#store(partition: string, acquired: Acquired): Acquired {
+		const { store } = this.#settings
+		if (store.kind === 'memory' && acquired.sealed !== undefined) store.commit(partition, acquired.sealed)
+		if (acquired.unsaved && !this.#owed.get(partition)) this.#unsaved.keep(partition, acquired.unsaved)
+		return acquired
+	}
+
+	#runs<T>(work: Promise<T>): Promise<T> {
+		this.#running.add(work)
+		const done = () => this.#running.delete(work)
+		work.then(done, done)
+		return work
 	}
 
 	/** Nobody waits for this one, and nobody hears of its failure: the held token is still good. */
@@ -448,6 +530,7 @@ export class TokenBroker {
 		this.#held.drop(partition)
 		this.#alive.delete(partition)
 		this.#unsaved.drop(partition)
+		this.#looks.abandon(partition)
 		const { store } = this.#settings
 		if (store.kind === 'memory') store.remove(partition)
 	}
@@ -457,15 +540,19 @@ export class TokenBroker {
 		return this.#notices?.heardSince ?? 0
 	}
 
-	/** @throws ERR_SIGNED_OUT when the partition is gone. A store that can't be asked takes nobody's token away. */
-	async #confirm(partition: string): Promise<void> {
+	/**
+	 * Asks the store whether a partition is alive. A store that can't be asked takes nobody's token away.
+	 * @returns whether it answered
+	 * @throws ERR_SIGNED_OUT when the partition is gone
+	 */
+	async #confirm(partition: string): Promise<boolean> {
 		const now = Date.now()
-		if (now < this.#storeIsDownUntil) return
+		if (now < this.#storeIsDownUntil) return false
 		try {
-			if ((await this.#pool.run('exists', { partition })).exists) return
+			if ((await this.#pool.run('exists', { partition })).exists) return true
 		} catch {
 			this.#storeIsDownUntil = now + storeIsDownFor
-			return
+			return false
 		}
 		this.#forget(partition)
 		throw new BrokerError('ERR_SIGNED_OUT', 'The session has no tokens any more. Sign in again.')

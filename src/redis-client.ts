@@ -132,8 +132,15 @@ export async function onRedis<T>(client: RedisClient, work: (client: RedisClient
 		if (client.status !== 'ready') await becomesReady(client)
 		return await work(client)
 	} catch (cause) {
-		throw new BrokerError('ERR_STORE_UNAVAILABLE', 'Redis does not answer.', { cause, retryAfter: 1 })
+		throw new BrokerError('ERR_STORE_UNAVAILABLE', whyNot(cause), { cause, retryAfter: 1 })
 	}
+}
+
+/** The word that Redis itself begins an error with (NOPERM, OOM, READONLY); what follows may quote a key. */
+function whyNot(cause: unknown): string {
+	const word =
+		cause instanceof Error && cause.name === 'ReplyError' ? /^[A-Z]+\b/.exec(cause.message)?.[0] : undefined
+	return word === undefined ? 'Redis does not answer.' : `Redis refuses a command: ${word}.`
 }
 
 const waiting = new WeakMap<RedisClient, Promise<void>>()

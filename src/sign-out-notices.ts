@@ -1,5 +1,8 @@
 import { openRedis, type RedisConnection } from './redis-client.js'
 
+/** Milliseconds until a subscription that failed is tried again. */
+const retryInterval = 1000
+
 /** What other processes tell of sign-outs. */
 export interface SignOutNotices {
 	/**
@@ -16,16 +19,20 @@ export function listenForSignOuts(
 	forget: (partition: string) => void,
 ): SignOutNotices {
 	const client = openRedis(connection)
+	let retry: NodeJS.Timeout | undefined
 	let heardSince = Number.POSITIVE_INFINITY
-	client.on('ready', () => {
+	const listen = () => {
 		client.subscribe(`${namespace}:signed-out`).then(
 			() => {
 				heardSince = Date.now()
 			},
-			// The connection is lost again; `ready` comes again.
-			() => {},
+			// Until it works, nothing is heard, and held tokens are confirmed with the store instead.
+			() => {
+				retry = setTimeout(() => client.status === 'ready' && listen(), retryInterval).unref()
+			},
 		)
-	})
+	}
+	client.on('ready', listen)
 	client.on('close', () => {
 		heardSince = Number.POSITIVE_INFINITY
 	})
@@ -34,6 +41,9 @@ export function listenForSignOuts(
 		get heardSince() {
 			return heardSince
 		},
-		close: async () => client.disconnect(),
+		close: async () => {
+			clearTimeout(retry)
+			client.disconnect()
+		},
 	}
 }

@@ -38,8 +38,6 @@ export interface WorkerSettings {
 	readonly refresh: {
 		/** Milliseconds a lease lasts unless it is renewed. */
 		readonly lease: number
-		/** Refreshes at the provider at a time, for this worker. */
-		readonly maxInFlight: number
 	}
 }
 
@@ -129,6 +127,8 @@ export type RedeemResult =
 			readonly claimed: true
 			readonly account: SignedInAccount
 			readonly token: WireToken
+			/** The partition that this one replaces could not be deleted yet. */
+			readonly leavesPrevious?: true
 			/** For the memory store, whose owner writes it. */
 			readonly sealed?: string
 	  }
@@ -144,8 +144,13 @@ export interface AcquireParams extends ProviderCall {
 	readonly replaces?: number
 	/** When the task was handed over, in milliseconds since the epoch. */
 	readonly sentAt: number
-	/** When the caller's patience ends, in milliseconds since the epoch. */
-	readonly deadline: number
+	/**
+	 * Whether the task may refresh: `never` only reads; `if-expired` when no token in the blob is valid; `always`
+	 * when it was found that none is for these scopes.
+	 */
+	readonly lease: 'never' | 'if-expired' | 'always'
+	/** A version above this one is a refresh that ended while we waited for it: it answers a forced request too. */
+	readonly newerThan?: number
 	/** The blob, from the memory store; with Redis, one that could not be written yet. */
 	readonly stored?: StoredBlob
 }
@@ -154,17 +159,30 @@ export interface AcquireParams extends ProviderCall {
 export interface UnsavedBlob extends StoredBlob {
 	/** When its longest-lived token expires. */
 	readonly expiresOn: number
+	/** Fingerprint of the refresh token that it was made with. */
+	readonly refreshedFrom: string
 }
 
+/** How a step of answering a miss ended; all but `done` are tried again. */
+export type AcquireAnswer =
+	| AcquireResult
+	/** Somebody else is refreshing the partition, which has this version. */
+	| { readonly state: 'busy'; readonly version: number }
+	/** There is no valid token, and the task was not to refresh, or to do so only if all were expired. */
+	| { readonly state: 'needs-refresh' }
+	/** The provider refused a refresh token that somebody has replaced since. */
+	| { readonly state: 'outrun' }
+
 export interface AcquireResult {
+	readonly state: 'done'
 	readonly outcome: 'cached' | 'refreshed'
 	readonly token: WireToken
 	/** Whose it is, as the stored id_token says: a session's own word is not enough. */
 	readonly account: SignedInAccount
 	/** For the memory store, whose owner writes it. */
 	readonly sealed?: string
-	/** Milliseconds for which the task waited for a worker, and for another process's refresh. */
-	readonly timings: { readonly queued: number; readonly leaseWait?: number }
+	/** Milliseconds for which the task waited for a worker. */
+	readonly queued: number
 	/** To be kept and written when the store is back. */
 	readonly unsaved?: UnsavedBlob
 }
@@ -175,11 +193,11 @@ export interface WireTasks {
 	ping: { params: Record<string, never>; result: { readonly store: boolean } }
 	metadata: { params: Record<string, never>; result: ProviderMetadata }
 	redeem: { params: RedeemParams; result: RedeemResult }
-	acquire: { params: AcquireParams; result: AcquireResult }
-	/** Deletes a partition; says where the provider's session ends, if that is known without asking. */
+	acquire: { params: AcquireParams; result: AcquireAnswer }
+	/** Deletes a partition, and tells the other processes. */
 	signOut: {
-		params: { readonly partition?: string; readonly account?: SignedInAccount }
-		result: { readonly endSessionEndpoint?: string }
+		params: { readonly partition: string; readonly account?: SignedInAccount }
+		result: Record<string, never>
 	}
 	/** The sessions of one user. */
 	findSessions: {
@@ -188,10 +206,10 @@ export interface WireTasks {
 			readonly sessions: readonly { readonly partition: string; readonly account: SignedInAccount }[]
 		}
 	}
-	/** Writes what the store could not take before. False: the partition is gone. */
+	/** Writes what the store could not take before. `later`: somebody is refreshing it now. */
 	save: {
 		params: { readonly partition: string; readonly blob: UnsavedBlob }
-		result: { readonly saved: boolean }
+		result: { readonly state: 'saved' | 'gone' | 'later' }
 	}
 	/** Whether a partition is still there. */
 	exists: { params: { readonly partition: string }; result: { readonly exists: boolean } }

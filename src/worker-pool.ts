@@ -61,30 +61,37 @@ export class WorkerPool {
 		return pool
 	}
 
-	/** @throws ERR_OVERLOADED, ERR_WORKER_FAILED, ERR_BROKER_CLOSED, and whatever the task throws */
-	async run<T extends TaskName>(task: T, params: WireTasks[T]['params']): Promise<WireTasks[T]['result']> {
+	/** @throws ERR_OVERLOADED at the deadline, ERR_WORKER_FAILED, ERR_BROKER_CLOSED, and whatever the task throws */
+	run<T extends TaskName>(task: T, params: WireTasks[T]['params']): Promise<WireTasks[T]['result']> {
+		return this.within(this.begin(task, params))
+	}
+
+	/** A task without a deadline: for what has to be done with its result even when nobody waits for it any more. */
+	async begin<T extends TaskName>(task: T, params: WireTasks[T]['params']): Promise<WireTasks[T]['result']> {
 		if (this.#closed) throw new BrokerError('ERR_BROKER_CLOSED', 'The broker was closed.')
 		this.tasks++
-		let timer: NodeJS.Timeout | undefined
-		const deadline = new Promise<never>((_, reject) => {
-			timer = setTimeout(
-				() =>
-					reject(
-						new BrokerError('ERR_OVERLOADED', `No worker finished ${task} within ${this.#taskTimeout} ms.`),
-					),
-				this.#taskTimeout,
-			)
-		})
 		try {
-			let answer = await Promise.race([this.#send(task, params), deadline])
-			if ('wants' in answer)
-				answer = await Promise.race([this.#send(task, params, this.#credential), deadline])
+			let answer = await this.#send(task, params)
+			if ('wants' in answer) answer = await this.#send(task, params, this.#credential)
 			if (answer.ok) return answer.value
 			throw 'wants' in answer
 				? new BrokerError('ERR_WORKER_FAILED', 'The worker does not take the credential.')
 				: BrokerError.fromWire(answer.error)
 		} catch (cause) {
 			throw cause instanceof BrokerError ? cause : this.#translate(cause, task)
+		}
+	}
+
+	/** Waits for work of the pool no longer than a task may take. @throws ERR_OVERLOADED */
+	async within<T>(work: Promise<T>): Promise<T> {
+		let timer: NodeJS.Timeout | undefined
+		const deadline = new Promise<never>((_, reject) => {
+			timer = setTimeout(() => {
+				reject(new BrokerError('ERR_OVERLOADED', `No worker was done within ${this.#taskTimeout} ms.`))
+			}, this.#taskTimeout)
+		})
+		try {
+			return await Promise.race([work, deadline])
 		} finally {
 			clearTimeout(timer)
 		}
@@ -131,7 +138,7 @@ export class WorkerPool {
 }
 
 function toWorkerSettings(
-	{ auth, secrets, store, namespace, network, cache, refresh, pool }: Settings,
+	{ auth, secrets, store, namespace, network, cache, refresh }: Settings,
 	credential: WireCredential,
 ): WorkerSettings {
 	const { timeout, ca, proxy, noProxy } = network
@@ -155,9 +162,6 @@ function toWorkerSettings(
 			...(proxy !== undefined && { proxy: createSecretKey(Buffer.from(proxy)) }),
 		},
 		expiryMargin: cache.expiryMargin,
-		refresh: {
-			lease: refresh.lease,
-			maxInFlight: Math.max(1, Math.floor(refresh.maxInFlight / pool.threads)),
-		},
+		refresh: { lease: refresh.lease },
 	}
 }

@@ -27,7 +27,7 @@ const acquire = (pool: WorkerPool, correlationId: string) =>
 		homeAccountId: '',
 		scopes: [],
 		forceRefresh: false,
-		deadline: 0,
+		lease: 'never',
 		sentAt: 0,
 		correlationId,
 	})

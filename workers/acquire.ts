@@ -1,207 +1,169 @@
 import { randomUUID } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { BrokerError } from '../src/errors.js'
-import type { AcquireParams, AcquireResult, StoredBlob } from '../src/wire.js'
+import type { AcquireAnswer, AcquireParams, AcquireResult, StoredBlob } from '../src/wire.js'
 import { accountOf } from './account.js'
 import { commitCache, isOutdated, openCache, sealCache, signedOut } from './blobs.js'
 import { redisStore, settings } from './context.js'
 import { CarriedStore, type Opening, type PartitionStore } from './partition-store.js'
 import { type Refreshed, RefreshFailure, refresh } from './refresh.js'
-import { RefreshSlots } from './refresh-slots.js'
 import {
 	findAccessToken,
 	latestExpiry,
+	refreshTokenFingerprint,
 	sameRefreshToken,
 	type TokenCacheJson,
 	withoutRefreshTokens,
 } from './token-cache.js'
 
-const slots = new RefreshSlots(settings.refresh.maxInFlight)
-
-/** Milliseconds between two looks at a partition that somebody else refreshes: the first, and the longest. */
-const patience = { first: 15, longest: 200 }
+/** One partition, one task: what is done to it, and the lease under which. */
+interface Work {
+	readonly store: PartitionStore
+	readonly params: AcquireParams
+	readonly holder: string
+	/** Whether the lease is ours and has to be given back. */
+	leased: boolean
+}
 
 /**
- * Answers a miss: from the stored blob when it holds a valid token, else by one refresh, of which there is one at
- * a time for a partition, whatever process asks. Who comes second waits for the first one's result and reads it.
+ * One step of answering a miss: from the stored blob when it holds a valid token, else by a refresh if the task
+ * may have one and gets the lease. It waits for nothing but the store and the provider: whoever has to wait for
+ * a slot or for somebody else's refresh does so on the main thread, so that no worker is kept by waiting.
  */
-export async function acquire(params: AcquireParams): Promise<AcquireResult> {
-	const began = performance.timeOrigin + performance.now()
-	const lease = { wait: 0 }
-	const result = await answer(params, lease)
-	return {
-		...result,
-		timings: {
-			queued: Math.max(0, began - params.sentAt),
-			...(lease.wait > 0 && { leaseWait: lease.wait }),
-		},
+export async function acquire(params: AcquireParams): Promise<AcquireAnswer> {
+	const queued = Math.max(0, performance.timeOrigin + performance.now() - params.sentAt)
+	const carried = redisStore ? undefined : new CarriedStore(params.stored)
+	const work: Work = {
+		store: redisStore ?? (carried as CarriedStore),
+		params,
+		holder: randomUUID(),
+		leased: false,
+	}
+	try {
+		const answer = await answerFrom(work)
+		if (answer.state !== 'done') return answer
+		return { ...answer, queued, ...(carried?.written !== undefined && { sealed: carried.written }) }
+	} finally {
+		// Whatever happened: a lease that is left behind keeps every process from the session until it runs out.
+		if (work.leased) await work.store.release(params.partition, work.holder).catch(() => {})
 	}
 }
 
-type Untimed = Omit<AcquireResult, 'timings'>
+type Untimed = Exclude<AcquireAnswer, { state: 'done' }> | Omit<AcquireResult, 'queued'>
 
-async function answer(params: AcquireParams, lease: { wait: number }): Promise<Untimed> {
-	const { partition } = params
-	const carried = redisStore ? undefined : new CarriedStore(params.stored)
-	const store = redisStore ?? (carried as CarriedStore)
-	const holder = randomUUID()
+async function answerFrom(work: Work): Promise<Untimed> {
+	const { store, params } = work
+	const { partition, homeAccountId, newerThan } = params
 	// A token that lives beyond this answers the request; a forced one, and one for claims, only by a refresh.
 	const forced = params.forceRefresh || params.claims !== undefined
 	const enough = Math.max(Date.now() + settings.expiryMargin, params.replaces ?? 0)
-	let leaseUnlessBeyond = forced ? Number.POSITIVE_INFINITY : enough
-	let newerThan: number | undefined
-	let wait = patience.first
-	let slot = false
-	try {
-		for (;;) {
-			slot ||= slots.tryTake()
-			const opening = await openOrUnsaved(store, params, {
-				holder,
-				leaseUnlessBeyond: slot ? leaseUnlessBeyond : 'never',
-			})
-			if (opening.state === 'held-off') throw BrokerError.fromWire(opening.error)
-			if (opening.state === 'busy') {
-				// A refresh that ends while we wait for it is ours too, unless we came with claims.
-				if (params.claims === undefined) newerThan ??= opening.version
-				if (Date.now() + wait > params.deadline) throw lateForLease()
-				await sleep(wait)
-				lease.wait += wait
-				wait = Math.min(wait * 1.5, patience.longest)
-				continue
-			}
-			if (opening.state === 'gone') throw signedOut()
-			const { stored, leased } = opening
-			const cache = await openCache(store, partition, stored)
-			const account = accountOf(cache, params.homeAccountId)
-			if (!forced || (newerThan !== undefined && stored.version > newerThan)) {
-				const token = findAccessToken(cache, {
-					clientId: settings.clientId,
-					homeAccountId: params.homeAccountId,
-					scopes: params.scopes,
-					beyond: enough,
-				})
-				if (token) {
-					const outdated = settings.secrets.length > 1 && isOutdated(partition, stored)
-					if (outdated)
-						await commitCache(store, partition, leased ? holder : undefined, stored.version, cache).catch(
-							() => {},
-						)
-					else if (leased) store.release(partition, holder).catch(() => {})
-					return {
-						outcome: 'cached',
-						token,
-						account,
-						...(carried?.written !== undefined && { sealed: carried.written }),
-					}
-				}
-			}
-			if (!leased) {
-				leaseUnlessBeyond = Number.POSITIVE_INFINITY
-				if (!slot) {
-					await slots.take(params.deadline)
-					slot = true
-				}
-				continue
-			}
-			return await refreshLeased(store, params, holder, stored, cache, carried)
+	const opening = await openOrUnsaved(work, enough)
+	if (opening.state === 'gone') throw signedOut()
+	if (opening.state === 'held-off') throw BrokerError.fromWire(opening.error)
+	if (opening.state === 'busy') return opening
+	const { stored, leased } = opening
+	work.leased = leased
+	const cache = await openCache(store, partition, stored)
+	const account = accountOf(cache, homeAccountId)
+	if (!forced || (newerThan !== undefined && stored.version > newerThan)) {
+		const wanted = { clientId: settings.clientId, homeAccountId, scopes: params.scopes, beyond: enough }
+		const token = findAccessToken(cache, wanted)
+		if (token) {
+			await sealAnew(work, stored, cache)
+			return { state: 'done', outcome: 'cached', token, account }
 		}
-	} finally {
-		if (slot) slots.give()
 	}
+	return leased ? refreshLeased(work, stored, cache) : { state: 'needs-refresh' }
 }
 
-/** Refreshes while the lease is ours, stores the result, gives the lease back. */
-async function refreshLeased(
-	store: PartitionStore,
-	params: AcquireParams,
-	holder: string,
-	stored: StoredBlob,
-	cache: TokenCacheJson,
-	carried: CarriedStore | undefined,
-): Promise<Untimed> {
-	const { partition } = params
+/** A blob that is only read has to be sealed under the newest secret as well, before the older one is taken away. */
+async function sealAnew(work: Work, stored: StoredBlob, cache: TokenCacheJson): Promise<void> {
+	const { store, params, holder } = work
+	if (settings.secrets.length === 1 || !isOutdated(params.partition, stored)) return
+	await commitCache(store, params.partition, work.leased ? holder : undefined, stored.version, cache).then(
+		() => {
+			work.leased = false
+		},
+		() => {},
+	)
+}
+
+/** Refreshes while the lease is ours, and stores the result, which gives the lease back. */
+async function refreshLeased(work: Work, stored: StoredBlob, cache: TokenCacheJson): Promise<Untimed> {
+	const { store, params, holder } = work
 	const renewing = setInterval(() => {
-		store.renew(partition, holder).catch(() => {})
+		store.renew(params.partition, holder).catch(() => {})
 	}, settings.refresh.lease * 0.3)
 	try {
-		const refreshed = await refreshOnce(store, params, holder, stored, cache)
+		const refreshed = await refresh(cache, {
+			...params,
+			account: accountOf(cache, params.homeAccountId),
+		})
+		const { token, account } = refreshed
 		return {
+			state: 'done',
 			outcome: 'refreshed',
-			token: refreshed.token,
-			account: refreshed.account,
-			...(await keep(store, params, holder, stored.version, refreshed)),
-			...(carried?.written !== undefined && { sealed: carried.written }),
+			token,
+			account,
+			...(await keep(work, stored.version, cache, refreshed)),
 		}
+	} catch (failure) {
+		if (!(failure instanceof RefreshFailure)) throw failure
+		// A refresh token that was refused may have been used by somebody who was faster: theirs is in the store.
+		if (failure.refusesGrant && (await isOutrun(work, stored.version, cache))) return { state: 'outrun' }
+		await settle(work, failure, stored.version, cache)
+		throw failure.error
 	} finally {
 		clearInterval(renewing)
 	}
 }
 
-async function refreshOnce(
-	store: PartitionStore,
-	params: AcquireParams,
-	holder: string,
-	stored: StoredBlob,
+/** Tells the others of a failure: a dead refresh token is removed, an unreachable provider is not tried at once. */
+async function settle(
+	work: Work,
+	failure: RefreshFailure,
+	version: number,
 	cache: TokenCacheJson,
-): Promise<Refreshed> {
-	const { partition, scopes, claims, correlationId, clientAssertion } = params
-	const request = {
-		partition,
-		account: accountOf(cache, params.homeAccountId),
-		scopes,
-		correlationId,
-		...(claims !== undefined && { claims }),
-		...(clientAssertion !== undefined && { clientAssertion }),
-	}
-	try {
-		return await refresh(cache, request)
-	} catch (failure) {
-		if (!(failure instanceof RefreshFailure)) {
-			await store.release(partition, holder).catch(() => {})
-			throw failure
-		}
-		// A refresh token that was refused may have been used by somebody who was faster: theirs is newer.
-		if (failure.refusesGrant) {
-			const newer = await reread(store, partition, holder, stored.version)
-			if (newer && !sameRefreshToken(newer, cache)) return await refresh(newer, request).catch(unwrap)
-		}
-		const { error } = failure
-		if (failure.refreshTokenIsDead)
-			await commitCache(store, partition, holder, stored.version, withoutRefreshTokens(cache)).catch(() => {})
-		else {
-			const passes = error.code === 'ERR_IDP_UNAVAILABLE'
-			await store
-				.release(
-					partition,
-					holder,
-					passes ? { error: error.toWire(), milliseconds: failure.cooldown } : undefined,
-				)
-				.catch(() => {})
-		}
-		throw error
-	}
-}
-
-function unwrap(failure: unknown): never {
-	throw failure instanceof RefreshFailure ? failure.error : failure
+): Promise<void> {
+	const { store, params, holder } = work
+	const { error, refreshTokenIsDead, cooldown } = failure
+	const settled = refreshTokenIsDead
+		? commitCache(store, params.partition, holder, version, withoutRefreshTokens(cache))
+		: error.code === 'ERR_IDP_UNAVAILABLE'
+			? store.release(params.partition, holder, { error: error.toWire(), milliseconds: cooldown })
+			: undefined
+	await settled?.then(
+		() => {
+			work.leased = false
+		},
+		() => {},
+	)
 }
 
 /** A refresh that succeeded is never lost: what the store can't take now goes back with the result, sealed. */
 async function keep(
-	store: PartitionStore,
-	{ partition }: AcquireParams,
-	holder: string,
+	work: Work,
 	version: number,
+	before: TokenCacheJson,
 	{ cache }: Refreshed,
 ): Promise<Pick<AcquireResult, 'unsaved'>> {
+	const { store, params, holder } = work
+	const { partition } = params
 	try {
 		const answer = await commitCache(store, partition, holder, version, cache)
+		work.leased = false
 		if (answer === 'fenced')
 			process.emitWarning('a refresh took longer than its lease; another one counts', 'KoaMsalWarning')
 		return {}
 	} catch (error) {
 		if (!(error instanceof BrokerError) || error.code !== 'ERR_STORE_UNAVAILABLE') throw error
-		return { unsaved: { version, sealed: sealCache(partition, cache), expiresOn: latestExpiry(cache) } }
+		return {
+			unsaved: {
+				version,
+				sealed: sealCache(partition, cache),
+				expiresOn: latestExpiry(cache),
+				refreshedFrom: refreshTokenFingerprint(before),
+			},
+		}
 	}
 }
 
@@ -209,36 +171,31 @@ async function keep(
  * The store's partition; or, where the main thread keeps a newer blob that could not be written yet, that one.
  * @throws ERR_STORE_UNAVAILABLE when there is neither
  */
-async function openOrUnsaved(
-	store: PartitionStore,
-	params: AcquireParams,
-	request: Parameters<PartitionStore['open']>[1],
-): Promise<Opening> {
+async function openOrUnsaved({ store, params, holder }: Work, enough: number): Promise<Opening> {
 	const unsaved = redisStore ? params.stored : undefined
+	const leaseUnlessBeyond =
+		params.lease === 'never' ? 'never' : params.lease === 'always' ? Number.POSITIVE_INFINITY : enough
 	try {
-		const opening = await store.open(params.partition, request)
+		const opening = await store.open(params.partition, { holder, leaseUnlessBeyond })
 		if (unsaved && opening.state === 'open' && opening.stored.version === unsaved.version)
 			return { ...opening, stored: unsaved }
 		return opening
 	} catch (error) {
 		if (!unsaved) throw error
-		return { state: 'open', stored: unsaved, leased: request.leaseUnlessBeyond !== 'never' }
+		return { state: 'open', stored: unsaved, leased: params.lease !== 'never' }
 	}
 }
 
-async function reread(
-	store: PartitionStore,
-	partition: string,
-	holder: string,
+async function isOutrun(
+	{ store, params, holder }: Work,
 	version: number,
-): Promise<TokenCacheJson | undefined> {
-	const opening = await store.open(partition, { holder, leaseUnlessBeyond: 'never' }).catch(() => undefined)
-	if (opening?.state !== 'open' || opening.stored.version === version) return undefined
-	return openCache(store, partition, opening.stored)
-}
-
-function lateForLease(): BrokerError {
-	return new BrokerError('ERR_OVERLOADED', 'Another process has been refreshing this session for too long.', {
-		retryAfter: 2,
-	})
+	cache: TokenCacheJson,
+): Promise<boolean> {
+	try {
+		const opening = await store.open(params.partition, { holder, leaseUnlessBeyond: 'never' })
+		if (opening.state !== 'open' || opening.stored.version === version) return false
+		return !sameRefreshToken(await openCache(store, params.partition, opening.stored), cache)
+	} catch {
+		return false
+	}
 }

@@ -2,7 +2,13 @@ import { BrokerError } from '../src/errors.js'
 import type { StoredBlob } from '../src/wire.js'
 import { sealer } from './context.js'
 import type { PartitionStore } from './partition-store.js'
-import { latestExpiry, mergeTokenCaches, parseTokenCache, type TokenCacheJson } from './token-cache.js'
+import {
+	latestExpiry,
+	mergeTokenCaches,
+	parseTokenCache,
+	refreshTokenFingerprint,
+	type TokenCacheJson,
+} from './token-cache.js'
 
 const purpose = 'tokens'
 
@@ -43,6 +49,8 @@ export async function commitCache(
 	holder: string | undefined,
 	version: number,
 	cache: TokenCacheJson,
+	/** For work that comes late: the refresh token that it was made with. */
+	refreshedFrom?: string,
 ): Promise<'written' | 'fenced'> {
 	let [expected, next] = [version, cache]
 	for (let attempt = 0; attempt < commitAttempts; attempt++) {
@@ -55,8 +63,9 @@ export async function commitCache(
 		if (answer === 'written' || answer === 'fenced') return answer
 		if (answer === 'gone') throw new BrokerError('ERR_SIGNED_OUT', 'The session was signed out meanwhile.')
 		const current = await openCache(store, partition, answer)
-		// Under a lease our refresh is the latest; work that comes late gives way to what is there.
-		next = holder === undefined ? mergeTokenCaches(next, current) : mergeTokenCaches(current, next)
+		// Under a lease our refresh is the latest. Work that comes late is so only if nobody has refreshed since.
+		const oursIsLatest = holder !== undefined || refreshTokenFingerprint(current) === refreshedFrom
+		next = oursIsLatest ? mergeTokenCaches(current, next) : mergeTokenCaches(next, current)
 		expected = answer.version
 	}
 	throw new BrokerError('ERR_STORE_UNAVAILABLE', 'The tokens could not be stored: too many writers at once.')

@@ -17,14 +17,9 @@ const tasks: Tasks = {
 	exists: async ({ partition }) => ({ exists: redisStore ? await redisStore.exists(partition) : true }),
 	metadata: async () => (await authority()).metadata,
 	signOut: async ({ partition, account }) => {
-		if (partition !== undefined) await redisStore?.remove(partition)
-		if (partition !== undefined && account) await leaveSession(account.tenantId, account.objectId, partition)
-		// Signing out never waits for a provider that is down, nor fails with it.
-		const endSessionEndpoint = await authority().then(
-			(known) => known.metadata.endSessionEndpoint,
-			() => undefined,
-		)
-		return endSessionEndpoint === undefined ? {} : { endSessionEndpoint }
+		await redisStore?.remove(partition)
+		if (account) await leaveSession(account.tenantId, account.objectId, partition)
+		return {}
 	},
 	findSessions: async ({ user }) => ({ sessions: await findSessions(user) }),
 	findClaim: async ({ transaction }) => {

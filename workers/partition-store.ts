@@ -67,8 +67,9 @@ export class CarriedStore implements PartitionStore {
 		this.#stored = stored
 	}
 
-	async open(): Promise<Opening> {
-		return this.#stored ? { state: 'open', stored: this.#stored, leased: true } : { state: 'gone' }
+	async open(_partition: string, { leaseUnlessBeyond }: OpenRequest): Promise<Opening> {
+		if (!this.#stored) return { state: 'gone' }
+		return { state: 'open', stored: this.#stored, leased: leaseUnlessBeyond !== 'never' }
 	}
 
 	async commit(_partition: string, { sealed }: Commit): Promise<'written'> {

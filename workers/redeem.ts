@@ -56,14 +56,17 @@ async function redeemClaimed(params: RedeemParams): Promise<RedeemResult> {
 	const previous = params.previous && (await readPrevious(params.previous, homeAccountId))
 	if (previous) cache = mergeTokenCaches(previous, cache)
 	const sealed = sealCache(params.partition, cache)
-	await redisStore?.create(params.partition, sealed, latestExpiry(cache), params.lifetime)
 	const account = toAccount(homeAccountId, claims)
+	// The index first: what it says too much is found out when it is read.
 	await enterSession(account, params.partition, Date.now() + params.lifetime)
-	if (params.previous) await redisStore?.remove(params.previous.partition)
+	await redisStore?.create(params.partition, sealed, latestExpiry(cache), params.lifetime)
+	const left =
+		params.previous && (await redisStore?.remove(params.previous.partition).catch(() => 'left' as const))
 	return {
 		claimed: true,
 		account,
 		token: toWireToken(result),
+		...(left === 'left' && { leavesPrevious: true }),
 		...(!redisStore && { sealed }),
 	}
 }

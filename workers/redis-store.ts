@@ -101,6 +101,22 @@ return redis.call('DEL', KEYS[1])
 	},
 } as const
 
+/** Once: a user without the right to publish would be told at every sign-out. */
+const warnOfNotice = once(() =>
+	process.emitWarning(
+		'sign-outs cannot be told to other processes: does the Redis user have the right to publish and subscribe?',
+		'KoaMsalWarning',
+	),
+)
+
+function once(work: () => void): () => void {
+	let done = false
+	return () => {
+		if (!done) work()
+		done = true
+	}
+}
+
 /** Partitions in Redis, on a connection of this worker's own. @param leaseTime milliseconds */
 export function createRedisStore(connection: RedisConnection, namespace: string, leaseTime: number) {
 	const client = openRedis(connection)
@@ -163,7 +179,7 @@ export function createRedisStore(connection: RedisConnection, namespace: string,
 					.hset(key, { v: 1, b: sealed, x: expiresOn })
 					.pexpire(key, lifetime)
 					.exec()
-				for (const [error] of written ?? [[new Error('aborted')]]) if (error) throw error
+				throwFirst(written)
 			}),
 
 		renew: (partition, holder) =>
@@ -183,8 +199,8 @@ export function createRedisStore(connection: RedisConnection, namespace: string,
 		remove: (partition) =>
 			onRedis(client, async () => {
 				await client.del(tokensKey(partition), leaseKey(partition), failureKey(partition))
-				// Other processes hold its tokens in memory: they forget them now.
-				await client.publish(`${namespace}:signed-out`, partition)
+				// Other processes hold its tokens in memory: they forget them now. It is signed out in any case.
+				await client.publish(`${namespace}:signed-out`, partition).catch(warnOfNotice)
 			}),
 	}
 
@@ -197,7 +213,7 @@ export function createRedisStore(connection: RedisConnection, namespace: string,
 		add: (user: string, partition: string, expiresOn: number) =>
 			onRedis(client, async () => {
 				const key = userKey(user)
-				await client
+				const replies = await client
 					.multi()
 					.zremrangebyscore(key, 0, Date.now())
 					.zadd(key, expiresOn, partition)
@@ -205,6 +221,7 @@ export function createRedisStore(connection: RedisConnection, namespace: string,
 					.pexpireat(key, expiresOn, 'NX')
 					.pexpireat(key, expiresOn, 'GT')
 					.exec()
+				throwFirst(replies)
 			}),
 		remove: (user: string, partition: string) =>
 			onRedis(client, async () => {
@@ -215,12 +232,13 @@ export function createRedisStore(connection: RedisConnection, namespace: string,
 		alias: (alias: string, user: string, sealed: string, expiresOn: number) =>
 			onRedis(client, async () => {
 				const key = aliasKey(alias)
-				await client
+				const replies = await client
 					.multi()
 					.hset(key, user, sealed)
 					.pexpireat(key, expiresOn, 'NX')
 					.pexpireat(key, expiresOn, 'GT')
 					.exec()
+				throwFirst(replies)
 			}),
 		aliased: (alias: string) => onRedis(client, () => client.hvals(aliasKey(alias))),
 	}
@@ -257,4 +275,9 @@ export function createRedisStore(connection: RedisConnection, namespace: string,
 			onRedis(client, async () => Math.max(0, await client.pttl(throttleKey(tenant)))),
 		ping: () => onRedis(client, () => client.ping()),
 	}
+}
+
+/** The replies of a transaction come as values, errors among them. */
+function throwFirst(replies: [error: Error | null, result: unknown][] | null): void {
+	for (const [error] of replies ?? [[new Error('aborted')]]) if (error) throw error
 }

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { BrokerError } from '../src/errors.js'
 import type { WireToken } from '../src/wire.js'
 
@@ -118,14 +119,17 @@ export function withoutRefreshTokens(cache: TokenCacheJson): TokenCacheJson {
 	return { ...cache, RefreshToken: {} }
 }
 
+/** Tells refresh tokens apart without telling them. */
+export function refreshTokenFingerprint(cache: TokenCacheJson): string {
+	const secrets = Object.values(cache.RefreshToken ?? {})
+		.map(({ secret }) => (typeof secret === 'string' ? secret : ''))
+		.sort()
+	return createHash('sha256').update(JSON.stringify(secrets)).digest('base64url')
+}
+
 /** Whether both would refresh with the same token. */
 export function sameRefreshToken(a: TokenCacheJson, b: TokenCacheJson): boolean {
-	const secrets = (cache: TokenCacheJson) =>
-		Object.values(cache.RefreshToken ?? {})
-			.map(({ secret }) => (typeof secret === 'string' ? secret : ''))
-			.sort()
-			.join()
-	return secrets(a) === secrets(b)
+	return refreshTokenFingerprint(a) === refreshTokenFingerprint(b)
 }
 
 /** Whether every account and credential in the cache is this account's: one partition, one person. */

@@ -55,6 +55,7 @@ export async function findSessions(
 			const name = nameOf(secret, 'user', user.tenantId, objectId)
 			for (const partition of await index.list(name)) {
 				const account = await ownerOf(partition)
+				if (account === 'unreadable') continue
 				if (account?.tenantId === user.tenantId && account.objectId === objectId)
 					found.push({ partition, account })
 				else await index.remove(name, partition)
@@ -83,7 +84,8 @@ async function objectIdsOf(tenantId: string, username: string): Promise<string[]
 	return [...ids]
 }
 
-async function ownerOf(partition: string): Promise<SignedInAccount | undefined> {
+/** `unreadable`: another process has the key of its blob, or will have. */
+async function ownerOf(partition: string): Promise<SignedInAccount | 'unreadable' | undefined> {
 	if (!redisStore) return undefined
 	const opening = await redisStore.open(partition, { holder: '', leaseUnlessBeyond: 'never' })
 	if (opening.state !== 'open') return undefined
@@ -92,7 +94,7 @@ async function ownerOf(partition: string): Promise<SignedInAccount | undefined> 
 		const [homeAccountId] = Object.values(cache.Account ?? {}).map((entry) => entry.home_account_id)
 		return homeAccountId === undefined ? undefined : accountOf(cache, homeAccountId)
 	} catch (error) {
-		if (error instanceof BrokerError && error.code === 'ERR_SIGNED_OUT') return undefined
+		if (error instanceof BrokerError && error.code === 'ERR_SIGNED_OUT') return 'unreadable'
 		throw error
 	}
 }

@@ -51,7 +51,7 @@ function bad(status: number, message: string, ctx: Context): BrokerError {
 
 /**
  * The one value of a parameter. RFC 6749, 3.1: parameters must not be repeated.
- * @throws ERR_BAD_REQUEST when it comes twice or is longer than 4,096 characters
+ * @throws ERR_BAD_REQUEST when it comes twice or is longer than 8,192 characters
  */
 export function single(parameters: URLSearchParams, name: string): string | undefined {
 	const values = parameters.getAll(name)

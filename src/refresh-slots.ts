@@ -1,4 +1,4 @@
-import { BrokerError } from '../src/errors.js'
+import { BrokerError } from './errors.js'
 
 /**
  * Bounds the calls to the provider that are under way, so that thousands of sessions that expire together do not

@@ -1,0 +1,78 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { BrokerError } from './errors.js'
+import type { RefreshSlots } from './refresh-slots.js'
+import type { AcquireAnswer, AcquireParams, AcquireResult } from './wire.js'
+
+/** Milliseconds between two looks at a partition that somebody else refreshes: the first, and the longest. */
+const patience = { first: 15, longest: 200 }
+
+/** What the loop itself decides about a step. */
+export type Step = Pick<AcquireParams, 'lease' | 'newerThan'>
+
+/** A result, and for how long another process's refresh was waited for, in milliseconds. */
+export type Acquired = AcquireResult & { readonly leaseWait?: number }
+
+/**
+ * Answers a miss in as few steps as it takes, mostly one. There is one refresh at a time for a partition, whatever
+ * process asks, and so many in this process as there are slots. Waiting happens here: a worker that waited for a
+ * slot or for another process would keep short tasks of other people from being done.
+ *
+ * @param forced no token that the blob holds will do
+ * @param joins a refresh that ends while we wait for it answers us too
+ * @param deadline milliseconds since the epoch
+ * @throws ERR_OVERLOADED at the deadline, and whatever a step throws
+ */
+export async function acquireInSteps(
+	step: (how: Step) => Promise<AcquireAnswer>,
+	slots: RefreshSlots,
+	{
+		forced,
+		joins,
+		deadline,
+	}: { readonly forced: boolean; readonly joins: boolean; readonly deadline: number },
+): Promise<Acquired> {
+	let lease: AcquireParams['lease'] = forced ? 'always' : 'if-expired'
+	let newerThan: number | undefined
+	let wait = patience.first
+	let leaseWait = 0
+	let outrun = false
+	let slot = slots.tryTake()
+	try {
+		for (;;) {
+			const answer = await step({
+				lease: slot ? lease : 'never',
+				...(newerThan !== undefined && { newerThan }),
+			})
+			switch (answer.state) {
+				case 'done':
+					return leaseWait > 0 ? { ...answer, leaseWait } : answer
+				case 'busy':
+					if (joins) newerThan ??= answer.version
+					// Others may refresh meanwhile: a slot is for calling the provider, not for waiting.
+					if (slot) slots.give()
+					slot = false
+					if (Date.now() + wait > deadline)
+						throw tooLate('Another process has been refreshing this session for too long.')
+					await sleep(wait)
+					leaseWait += wait
+					wait = Math.min(wait * 1.5, patience.longest)
+					slot = slots.tryTake()
+					break
+				case 'needs-refresh':
+					lease = 'always'
+					if (!slot) await slots.take(deadline)
+					slot = true
+					break
+				case 'outrun':
+					if (outrun) throw tooLate('Others keep refreshing this session.')
+					outrun = true
+			}
+		}
+	} finally {
+		if (slot) slots.give()
+	}
+}
+
+function tooLate(message: string): BrokerError {
+	return new BrokerError('ERR_OVERLOADED', message, { retryAfter: 2 })
+}

@@ -1,0 +1,215 @@
+import assert from 'node:assert/strict'
+import { afterEach, beforeEach, describe, it, mock } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
+import { Outbox } from '../src/outbox.js'
+import type { UnsavedBlob } from '../src/wire.js'
+
+const outboxOf = (save: (partition: string, blob: UnsavedBlob) => Promise<void>) =>
+	new Outbox<UnsavedBlob>('blobs', async (partition, blob) => {
+		await save(partition, blob)
+		return 'done'
+	})
+
+const interval = 500
+const blob = (sealed: string, version = 1): UnsavedBlob => ({
+	version,
+	sealed,
+	expiresOn: 0,
+	refreshedFrom: '',
+})
+
+/** A store that can be down, altogether or for some partitions, or that answers when told to. */
+function createStore() {
+	const store = {
+		isDown: true,
+		refuses: new Set<string>(),
+		tried: [] as string[],
+		written: new Map<string, string>(),
+		hold: undefined as Promise<void> | undefined,
+		save: async (partition: string, { sealed }: UnsavedBlob) => {
+			store.tried.push(partition)
+			await store.hold
+			if (store.isDown || store.refuses.has(partition)) throw new Error('no')
+			store.written.set(partition, sealed)
+		},
+	}
+	return store
+}
+
+describe('unsaved blobs', () => {
+	beforeEach(() => mock.timers.enable({ apis: ['setTimeout'] }))
+	afterEach(() => mock.timers.reset())
+
+	/** Lets a round begin, and end as far as it can. */
+	async function round(times = 1): Promise<void> {
+		for (let i = 0; i < times; i++) {
+			mock.timers.tick(interval)
+			await turn()
+		}
+	}
+
+	it('E5: are kept and tried again until the store is back, then forgotten', async () => {
+		const store = createStore()
+		const unsaved = outboxOf(store.save)
+		unsaved.keep('a', blob('A'))
+		assert.deepEqual(store.tried, [], 'not at once')
+		mock.timers.tick(interval - 1)
+		await turn()
+		assert.deepEqual(store.tried, [])
+		await round(4)
+		assert.equal(store.tried.length, 4)
+		assert.equal(unsaved.get('a')?.sealed, 'A', 'and are used meanwhile')
+		store.isDown = false
+		await round()
+		assert.deepEqual([...store.written], [['a', 'A']])
+		assert.deepEqual([unsaved.size, unsaved.get('a')], [0, undefined])
+		await round(3)
+		assert.equal(store.tried.length, 5, 'and nothing is tried any more')
+	})
+
+	it('ask a store that is down once in a round, not once for each', async () => {
+		const store = createStore()
+		const unsaved = outboxOf(store.save)
+		for (let i = 0; i < 100; i++) unsaved.keep(`p${i}`, blob(`${i}`))
+		await round(3)
+		assert.equal(store.tried.length, 3)
+		store.isDown = false
+		await round()
+		assert.equal(store.written.size, 100)
+		assert.equal(unsaved.size, 0)
+	})
+
+	it('do not wait for one that can never be written', async () => {
+		for (const refused of ['p0', 'p4', 'p9']) {
+			const store = createStore()
+			store.isDown = false
+			store.refuses = new Set([refused, 'p7'])
+			const unsaved = outboxOf(store.save)
+			for (let i = 0; i < 10; i++) unsaved.keep(`p${i}`, blob(`${i}`))
+			await round(10)
+			assert.equal(store.written.size, 8, `${refused}: ${[...store.written.keys()]}`)
+			assert.equal(unsaved.size, 2)
+		}
+	})
+
+	it('are dropped at sign-out and not written any more', async () => {
+		const store = createStore()
+		const unsaved = outboxOf(store.save)
+		unsaved.keep('a', blob('A'))
+		unsaved.keep('b', blob('B'))
+		unsaved.drop('a')
+		store.isDown = false
+		await round(2)
+		assert.deepEqual([...store.written], [['b', 'B']])
+	})
+
+	it('are not written when they are dropped while the one before them is', async () => {
+		const store = createStore()
+		store.isDown = false
+		let go = () => {}
+		store.hold = new Promise((resolve) => {
+			go = resolve
+		})
+		const unsaved = outboxOf(store.save)
+		for (const name of ['a', 'b', 'c']) unsaved.keep(name, blob(name))
+		mock.timers.tick(interval)
+		await turn()
+		const [first] = store.tried
+		for (const name of ['a', 'b', 'c']) if (name !== first) unsaved.drop(name)
+		go()
+		await turn()
+		await round()
+		assert.deepEqual([...store.written.keys()], [first])
+	})
+
+	it('keep the newer one that comes while the older is being written, and write it next', async () => {
+		const store = createStore()
+		store.isDown = false
+		let go = () => {}
+		store.hold = new Promise((resolve) => {
+			go = resolve
+		})
+		const unsaved = outboxOf(store.save)
+		unsaved.keep('a', blob('old'))
+		mock.timers.tick(interval)
+		await turn()
+		unsaved.keep('a', blob('new', 2))
+		go()
+		await turn()
+		assert.equal(store.written.get('a'), 'old')
+		assert.equal(unsaved.get('a')?.sealed, 'new')
+		await round()
+		assert.equal(store.written.get('a'), 'new')
+		assert.equal(unsaved.size, 0)
+	})
+
+	it('write the newest that is there, not the one that was when the round began', async () => {
+		const store = createStore()
+		store.isDown = false
+		let go = () => {}
+		store.hold = new Promise((resolve) => {
+			go = resolve
+		})
+		const unsaved = outboxOf(store.save)
+		for (const name of ['a', 'b']) unsaved.keep(name, blob('old'))
+		mock.timers.tick(interval)
+		await turn()
+		const [first] = store.tried
+		const second = first === 'a' ? 'b' : 'a'
+		unsaved.keep(second, blob('new', 2))
+		go()
+		await turn()
+		assert.equal(store.written.get(second), 'new')
+	})
+
+	it('run one round at a time, however long the store takes', async () => {
+		const store = createStore()
+		store.hold = new Promise(() => {})
+		const unsaved = outboxOf(store.save)
+		unsaved.keep('a', blob('A'))
+		await round(3)
+		unsaved.keep('b', blob('B'))
+		await round(3)
+		assert.equal(store.tried.length, 1)
+	})
+
+	it('are bounded: at 10,000 the one that was used least recently goes', async () => {
+		const store = createStore()
+		const unsaved = outboxOf(store.save)
+		for (let i = 0; i < 10_000; i++) unsaved.keep(`p${i}`, blob(''))
+		assert.ok(unsaved.get('p0'))
+		for (let i = 0; i < 5; i++) unsaved.keep(`q${i}`, blob(''))
+		assert.equal(unsaved.size, 10_000)
+		assert.ok(unsaved.get('p0') && unsaved.get('q4'))
+		assert.equal(unsaved.get('p1'), undefined)
+	})
+
+	it('are tried once more when all is closed, and never after', async () => {
+		const store = createStore()
+		const unsaved = outboxOf(store.save)
+		unsaved.keep('a', blob('A'))
+		store.isDown = false
+		await unsaved.close()
+		assert.deepEqual([...store.written], [['a', 'A']])
+		const down = createStore()
+		const lost = outboxOf(down.save)
+		lost.keep('a', blob('A'))
+		await lost.close()
+		assert.equal(down.tried.length, 1)
+		lost.keep('b', blob('B'))
+		await round(5)
+		assert.equal(down.tried.length, 1)
+	})
+
+	it('do not keep the process', async () => {
+		mock.timers.reset()
+		const { spawnSync } = await import('node:child_process')
+		const module = new URL('../src/outbox.js', import.meta.url).href
+		const program = `const { Outbox } = await import('${module}')
+			new Outbox('blobs', async () => { throw new Error('no') }).keep('a', { version: 1, sealed: '', expiresOn: 0, refreshedFrom: '' })`
+		const { status, signal } = spawnSync(process.execPath, ['--input-type=module', '-e', program], {
+			timeout: 10_000,
+		})
+		assert.deepEqual([status, signal], [0, null])
+	})
+})
