@@ -65,12 +65,19 @@ export class Outbox<T extends object> {
 		this.#timer.unref()
 	}
 
-	/** The first that throws ends the round: the others would wait for the same store. */
+	/**
+	 * The first that throws ends the round: the others would wait for the same store. It comes last in the next one,
+	 * so that an item that can never be sent holds nobody up.
+	 */
 	async #sendAll(): Promise<void> {
-		for (const [partition, item] of [...this.#items.entries()]) {
+		for (const partition of [...this.#items.rkeys()]) {
+			// It may have been dropped or replaced since the round began.
+			const item = this.#items.peek(partition)
+			if (!item) continue
 			try {
 				if ((await this.#send(partition, item)) === 'later') continue
 			} catch {
+				this.#items.get(partition)
 				return
 			}
 			if (this.#items.peek(partition) === item) this.#items.delete(partition)
