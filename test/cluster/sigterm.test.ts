@@ -1,0 +1,62 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { after, before, describe, it } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expire, readCache } from '../support/expire.js'
+import { createSetting, type Session, type Setting } from './setting.js'
+
+const rounds = Number(process.env.ROUNDS ?? 10)
+
+/** Under strict rotation: a refresh that is not stored is a session that is lost. */
+describe('G5: SIGTERM while 50 sessions are being refreshed', () => {
+	let setting: Setting
+	let sessions: Session[]
+	before(async () => {
+		setting = await createSetting({ rotation: 'strict' })
+		sessions = await Promise.all(Array.from({ length: 50 }, () => setting.signIn()))
+	})
+	after(() => setting.close())
+
+	const expireAll = () => Promise.all(sessions.map((session) => expire(setting.where(session))))
+
+	it(`finishes and stores them all, takes no more, and ends: ${rounds} rounds`, async () => {
+		const { standIn } = setting.world
+		for (let round = 1; round <= rounds; round++) {
+			await expireAll()
+			const one = await setting.start()
+			standIn.clearLog()
+			standIn.inject({ grant: 'refresh_token', delayMs: 400, times: sessions.length })
+			const ended = once(one.child, 'exit')
+			const pending = one.acquire(sessions)
+			// From before the first refresh has reached the provider to after the last one has.
+			await sleep((300 / rounds) * round)
+			one.child.kill('SIGTERM')
+			const asked = performance.now()
+			await sleep(50)
+			const [refused] = await one.acquire(sessions.slice(0, 1))
+			assert.equal(refused && 'error' in refused && refused.error, 'ERR_BROKER_CLOSED', `round ${round}`)
+			assert.ok(performance.now() - asked < 400, 'at once, not when the others are done')
+
+			const replies = await pending
+			assert.deepEqual(await ended, [0, null], `round ${round}`)
+			assert.ok(performance.now() - asked < 10_000)
+			standIn.clearFaults()
+			for (const [at, session] of sessions.entries()) {
+				const reply = replies[at]
+				assert.ok(reply && 'token' in reply, `round ${round}: ${JSON.stringify(reply)}`)
+				const stored = await readCache(setting.where(session))
+				const tokens = Object.values(stored?.cache.AccessToken ?? {}).map(({ secret }) => secret?.slice(-24))
+				assert.ok(tokens.includes(reply.token), `round ${round}: what was given out is stored`)
+			}
+			assert.equal(standIn.count('token', 'refresh_token'), sessions.length)
+			const left = await setting.redis.client().keys('*:l:*')
+			assert.deepEqual(left, [], 'no lease is left behind')
+		}
+		await expireAll()
+		const last = await (await setting.start()).acquire(sessions)
+		assert.ok(
+			last.every((reply) => 'token' in reply),
+			`every session goes on: ${JSON.stringify(last.filter((reply) => 'error' in reply))}`,
+		)
+	})
+})
