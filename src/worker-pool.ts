@@ -7,6 +7,9 @@ import type { TaskAnswer, TaskMessage, TaskName, WireCredential, WireTasks, Work
 /** Heap of one worker, in MiB. A cache blob is under one MiB; a worker that needs this much is ill. */
 const workerHeap = 256
 
+/** Milliseconds in which a worker has to load, also on a machine that is busy. */
+const startTimeout = 30_000
+
 /** Loaded by name, in a thread of its own: nothing here imports it. */
 const workerFile = new URL('../workers/main.js', import.meta.url).href
 
@@ -53,7 +56,7 @@ export class WorkerPool {
 	): Promise<WorkerPool> {
 		const pool = new WorkerPool(settings, credential, filename)
 		try {
-			await pool.run('ping', {})
+			await pool.within(pool.begin('ping', {}), startTimeout)
 		} catch (cause) {
 			await pool.#pool.destroy()
 			throw new BrokerError('ERR_WORKER_FAILED', 'The worker threads do not start.', { cause })
@@ -83,12 +86,12 @@ export class WorkerPool {
 	}
 
 	/** Waits for work of the pool no longer than a task may take. @throws ERR_OVERLOADED */
-	async within<T>(work: Promise<T>): Promise<T> {
+	async within<T>(work: Promise<T>, milliseconds = this.#taskTimeout): Promise<T> {
 		let timer: NodeJS.Timeout | undefined
 		const deadline = new Promise<never>((_, reject) => {
 			timer = setTimeout(() => {
-				reject(new BrokerError('ERR_OVERLOADED', `No worker was done within ${this.#taskTimeout} ms.`))
-			}, this.#taskTimeout)
+				reject(new BrokerError('ERR_OVERLOADED', `No worker was done within ${milliseconds} ms.`))
+			}, milliseconds)
 		})
 		try {
 			return await Promise.race([work, deadline])
