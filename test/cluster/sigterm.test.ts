@@ -8,7 +8,7 @@ import { createSetting, type Session, type Setting } from './setting.js'
 const rounds = Number(process.env.ROUNDS ?? 10)
 
 /** Under strict rotation: a refresh that is not stored is a session that is lost. */
-describe('G5: SIGTERM while 50 sessions are being refreshed', () => {
+describe('G5: SIGTERM while 50 sessions are being refreshed', { timeout: 170_000 }, () => {
 	let setting: Setting
 	let sessions: Session[]
 	before(async () => {
