@@ -28,7 +28,8 @@ export function accountOf(cache: TokenCacheJson, homeAccountId: string): SignedI
 	for (const entry of Object.values(cache.IdToken ?? {})) {
 		if (entry.home_account_id !== homeAccountId || typeof entry.secret !== 'string') continue
 		try {
-			return toAccount(homeAccountId, decodeJwt(entry.secret))
+			const account = toAccount(homeAccountId, decodeJwt(entry.secret))
+			if (account.tenantId !== '' && account.objectId !== '') return account
 		} catch {
 			break
 		}

@@ -4,8 +4,8 @@ import { onRedis, openRedis, type RedisConnection } from '../src/redis-client.js
 import type { ClaimParams, StoredBlob } from '../src/wire.js'
 import type { CommitAnswer, Opening, PartitionStore } from './partition-store.js'
 
-type OpenAnswer = [0] | [1, string, string, number] | [2, string] | [3, string]
-type CommitReply = [0] | [1] | [2, string, string] | [3]
+type OpenAnswer = [0] | [1, string, string | null, number] | [2, string] | [3, string]
+type CommitReply = [0] | [1] | [2, string, string | null] | [3]
 
 declare module 'ioredis' {
 	interface RedisCommander<Context> {
@@ -147,7 +147,7 @@ export function createRedisStore(connection: RedisConnection, namespace: string,
 					case 1:
 						return {
 							state: 'open',
-							stored: { version: Number(answer[1]), sealed: answer[2] },
+							stored: { version: Number(answer[1]), sealed: answer[2] ?? '' },
 							leased: answer[3] === 1,
 						}
 					case 2:
@@ -167,7 +167,8 @@ export function createRedisStore(connection: RedisConnection, namespace: string,
 					expiresOn,
 					holder ?? '',
 				)
-				if (answer[0] === 2) return { version: Number(answer[1]), sealed: answer[2] } satisfies StoredBlob
+				if (answer[0] === 2)
+					return { version: Number(answer[1]), sealed: answer[2] ?? '' } satisfies StoredBlob
 				return answer[0] === 1 ? 'written' : answer[0] === 0 ? 'gone' : 'fenced'
 			}),
 

@@ -55,9 +55,8 @@ export async function refresh(cache: TokenCacheJson, request: RefreshRequest): P
 	const known = await authority()
 	const network = providerCall()
 	const client = createMsalClient(settings, known, network, clientAssertion(known, request.clientAssertion))
-	client.getTokenCache().deserialize(JSON.stringify(cache))
-	const accounts = await client.getTokenCache().getAllAccounts()
-	const msalAccount = accounts.find((one) => one.homeAccountId === account.homeAccountId)
+	// Looked at before the refresh token is used: what MSAL makes of it later is the provider's answer's doing.
+	const msalAccount = holdsOnly(cache, account.homeAccountId) && (await loadAccount(client, cache, account))
 	if (!msalAccount)
 		throw new BrokerError('ERR_SIGNED_OUT', 'The stored tokens are not this account’s. Sign in again.')
 	try {
@@ -90,6 +89,21 @@ export async function refresh(cache: TokenCacheJson, request: RefreshRequest): P
 			refusesGrant,
 			throttled?.whose === 'session' ? throttled.seconds * 1000 : failureCooldown,
 		)
+	}
+}
+
+/** Gives MSAL the cache; `undefined` when it finds no such account, or cannot read it: it throws whatever comes. */
+async function loadAccount(
+	client: ReturnType<typeof createMsalClient>,
+	cache: TokenCacheJson,
+	{ homeAccountId }: SignedInAccount,
+) {
+	try {
+		client.getTokenCache().deserialize(JSON.stringify(cache))
+		const accounts = await client.getTokenCache().getAllAccounts()
+		return accounts.find((one) => one.homeAccountId === homeAccountId)
+	} catch {
+		return undefined
 	}
 }
 

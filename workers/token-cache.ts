@@ -42,10 +42,39 @@ export function parseTokenCache(text: string): TokenCacheJson {
 		throw notACache()
 	}
 	if (!isPlainObject(value)) throw notACache()
-	for (const section of Object.values(value)) {
-		if (!isPlainObject(section) || !Object.values(section).every(isPlainObject)) throw notACache()
+	for (const [name, section] of Object.entries(value)) {
+		const needed = neededFields.get(name)
+		const isOne = needed === undefined ? isPlainObject : (entry: unknown) => isReadable(entry, needed)
+		if (!isPlainObject(section) || !Object.values(section).every(isOne)) throw notACache()
 	}
 	return value as TokenCacheJson
+}
+
+/** Fields that MSAL compares, splits or sends as text without a look at what they are. */
+const textFields = [
+	'home_account_id',
+	'environment',
+	'realm',
+	'client_id',
+	'credential_type',
+	'secret',
+	'target',
+]
+
+/** The field of each section's entries without which MSAL fails, in part after it has used the refresh token. */
+const neededFields = new Map([
+	['Account', 'home_account_id'],
+	['IdToken', 'secret'],
+	['AccessToken', 'target'],
+	['RefreshToken', 'secret'],
+])
+
+function isReadable(entry: unknown, needed: string): boolean {
+	return (
+		isPlainObject(entry) &&
+		Boolean(entry[needed]) &&
+		textFields.every((name) => !Object.hasOwn(entry, name) || typeof entry[name] === 'string')
+	)
 }
 
 function isPlainObject(value: unknown): value is Record<string, unknown> {
