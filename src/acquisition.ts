@@ -66,6 +66,7 @@ export async function acquireInSteps(
 				case 'outrun':
 					if (outrun) throw tooLate('Others keep refreshing this session.')
 					outrun = true
+					if (joins) newerThan ??= answer.version
 			}
 		}
 	} finally {

@@ -170,8 +170,8 @@ export type AcquireAnswer =
 	| { readonly state: 'busy'; readonly version: number }
 	/** There is no valid token, and the task was not to refresh, or to do so only if all were expired. */
 	| { readonly state: 'needs-refresh' }
-	/** The provider refused a refresh token that somebody has replaced since. */
-	| { readonly state: 'outrun' }
+	/** The provider refused a refresh token of this version, which somebody has replaced since, or is replacing. */
+	| { readonly state: 'outrun'; readonly version: number }
 
 export interface AcquireResult {
 	readonly state: 'done'

@@ -108,8 +108,8 @@ async function refreshLeased(work: Work, stored: StoredBlob, cache: TokenCacheJs
 		}
 	} catch (failure) {
 		if (!(failure instanceof RefreshFailure)) throw failure
-		// A refresh token that was refused may have been used by somebody who was faster: theirs is in the store.
-		if (failure.refusesGrant && (await isOutrun(work, stored.version, cache))) return { state: 'outrun' }
+		if (failure.refusesGrant && (await isOutrun(work, stored.version, cache)))
+			return { state: 'outrun', version: stored.version }
 		await settle(work, failure, stored.version, cache)
 		throw failure.error
 	} finally {
@@ -186,13 +186,21 @@ async function openOrUnsaved({ store, params, holder }: Work, enough: number): P
 	}
 }
 
+/**
+ * A refresh token that was refused may have been used by somebody who was faster. Then theirs is in the store, or
+ * they hold the lease that we have lost and will store it.
+ */
 async function isOutrun(
 	{ store, params, holder }: Work,
 	version: number,
 	cache: TokenCacheJson,
 ): Promise<boolean> {
 	try {
-		const opening = await store.open(params.partition, { holder, leaseUnlessBeyond: 'never' })
+		const opening = await store.open(params.partition, {
+			holder,
+			leaseUnlessBeyond: Number.POSITIVE_INFINITY,
+		})
+		if (opening.state === 'busy') return true
 		if (opening.state !== 'open' || opening.stored.version === version) return false
 		return !sameRefreshToken(await openCache(store, params.partition, opening.stored), cache)
 	} catch {
