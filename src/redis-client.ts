@@ -16,7 +16,7 @@ export type RedisConnection =
 type Copyable = { readonly [name: string]: unknown }
 
 /** Deadline of one command, in milliseconds. */
-export const defaultCommandTimeout = 500
+const commandTimeout = 500
 
 /** Names whose values are secrets, wherever they stand in the options. */
 const secretNames = new Set(['password', 'sentinelPassword', 'key', 'pem', 'pfx', 'buf', 'passphrase'])
@@ -97,10 +97,9 @@ function restore(value: unknown, name = ''): unknown {
  * Opens a connection on which a command fails within its deadline, whatever the server does, and is never
  * sent late: nothing waits in an offline queue to overwrite newer work after an outage.
  */
-export function openRedis(connection: RedisConnection, commandTimeout = defaultCommandTimeout): RedisClient {
+export function openRedis(connection: RedisConnection): RedisClient {
 	const retry = (times: number) => Math.min(50 * times, 1000)
 	const own = {
-		commandTimeout,
 		connectTimeout: 2 * commandTimeout,
 		maxRetriesPerRequest: 1,
 		// ioredis would keep the process alive for two seconds after a connection that is dead anyway.
@@ -130,9 +129,26 @@ export function openRedis(connection: RedisConnection, commandTimeout = defaultC
 export async function onRedis<T>(client: RedisClient, work: (client: RedisClient) => Promise<T>): Promise<T> {
 	try {
 		if (client.status !== 'ready') await becomesReady(client)
-		return await work(client)
+		return await inTime(work(client))
 	} catch (cause) {
 		throw new BrokerError('ERR_STORE_UNAVAILABLE', whyNot(cause), { cause, retryAfter: 1 })
+	}
+}
+
+/**
+ * A deadline that a busy thread does not miss for the server: before it counts, the event loop goes round once more,
+ * and what has arrived meanwhile is read. ioredis's own `commandTimeout` rejects first.
+ */
+async function inTime<T>(work: Promise<T>): Promise<T> {
+	let timer: NodeJS.Timeout | undefined
+	const late = new Promise<never>((_, reject) => {
+		const expire = () => reject(new Error('the command took too long'))
+		timer = setTimeout(() => setImmediate(() => setImmediate(expire)), commandTimeout)
+	})
+	try {
+		return await Promise.race([work, late])
+	} finally {
+		clearTimeout(timer)
 	}
 }
 
@@ -151,7 +167,7 @@ function becomesReady(client: RedisClient): Promise<void> {
 	if (known) return known
 	const wait = new Promise<void>((resolve, reject) => {
 		const ready = () => finish(resolve)
-		const timer = setTimeout(() => finish(() => reject(new Error('not connected'))), defaultCommandTimeout)
+		const timer = setTimeout(() => finish(() => reject(new Error('not connected'))), commandTimeout)
 		const finish = (settle: () => void) => {
 			clearTimeout(timer)
 			client.off('ready', ready)

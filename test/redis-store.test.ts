@@ -162,7 +162,7 @@ describe('redisTokenStore', () => {
 				assert.equal(client.options.scaleReads, 'slave')
 				assert.equal(client.options.slotsRefreshTimeout, 2345)
 				assert.equal(client.options.redisOptions?.password, password)
-				assert.equal(client.options.redisOptions?.commandTimeout, 500)
+				assert.equal(client.options.redisOptions?.maxRetriesPerRequest, 1)
 			} finally {
 				client.disconnect()
 			}
