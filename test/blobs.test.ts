@@ -515,19 +515,29 @@ describe('D16: a tampered cache, sealed well, in a running application', () => {
 		['somebody else’s cache', () => charless],
 	]
 
+	/** The last of them are large, and have the workers to themselves. */
+	const large = 5
+
 	it('D16: is signed out, works, or asks the person back; nothing fails, nobody gets another’s token', async () => {
 		assert.ok(cases.length > 60, `${cases.length}`)
 		const wrong: string[] = []
 		const seen = new Map<string, number>()
-		await eachOf(cases, async ([what, text]) => {
+		const tryCase = async ([what, text]: [string, () => string]) => {
 			const session = await plantText(text())
 			for (const force of [false, true, true]) {
-				const ended = await outcome(session, force)
+				let ended = await outcome(session, force)
+				// The large ones keep a worker so busy that the store's answer comes too late for it: try again is the word.
+				for (let i = 0; i < 20 && ended === 'ERR_STORE_UNAVAILABLE'; i++) {
+					await sleep(250)
+					ended = await outcome(session, force)
+				}
 				seen.set(ended, (seen.get(ended) ?? 0) + 1)
 				if (![people.ada.oid, 'ERR_SIGNED_OUT', 'ERR_INTERACTION_REQUIRED'].includes(ended))
 					wrong.push(`${what.slice(0, 100)}${force ? ', forced' : ''}: ${ended}`)
 			}
-		})
+		}
+		await eachOf(cases.slice(0, -large), tryCase)
+		for (const one of cases.slice(-large)) await tryCase(one)
 		assert.deepEqual(wrong, [])
 		for (const ended of [people.ada.oid, 'ERR_SIGNED_OUT', 'ERR_INTERACTION_REQUIRED'])
 			assert.ok((seen.get(ended) ?? 0) > 10, `${ended}: ${seen.get(ended)}`)
