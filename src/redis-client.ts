@@ -139,11 +139,14 @@ export async function onRedis<T>(client: RedisClient, work: (client: RedisClient
  * A deadline that a busy thread does not miss for the server: before it counts, the event loop goes round once more,
  * and what has arrived meanwhile is read. ioredis's own `commandTimeout` rejects first.
  */
+function atDeadline(expire: () => void): NodeJS.Timeout {
+	return setTimeout(() => setImmediate(() => setImmediate(expire)), commandTimeout)
+}
+
 async function inTime<T>(work: Promise<T>): Promise<T> {
 	let timer: NodeJS.Timeout | undefined
 	const late = new Promise<never>((_, reject) => {
-		const expire = () => reject(new Error('the command took too long'))
-		timer = setTimeout(() => setImmediate(() => setImmediate(expire)), commandTimeout)
+		timer = atDeadline(() => reject(new Error('the command took too long')))
 	})
 	try {
 		return await Promise.race([work, late])
@@ -167,7 +170,7 @@ function becomesReady(client: RedisClient): Promise<void> {
 	if (known) return known
 	const wait = new Promise<void>((resolve, reject) => {
 		const ready = () => finish(resolve)
-		const timer = setTimeout(() => finish(() => reject(new Error('not connected'))), commandTimeout)
+		const timer = atDeadline(() => finish(() => reject(new Error('not connected'))))
 		const finish = (settle: () => void) => {
 			clearTimeout(timer)
 			client.off('ready', ready)
