@@ -83,8 +83,9 @@ app.use(async (ctx) => {
 
 /** Type-checks an application of ten lines against the installed types, the way its author would. */
 function checkTypes(folder: string): void {
-	const types = ['@types/koa', '@types/node'].map((name) => `${name}@${manifest.devDependencies[name]}`)
-	run(folder, 'npm', 'install', '--ignore-scripts', '--no-audit', '--no-fund', '--save-dev', ...types)
+	// Koa's types come with the package, which names them in its own.
+	const types = `@types/node@${manifest.devDependencies['@types/node']}`
+	run(folder, 'npm', 'install', '--ignore-scripts', '--no-audit', '--no-fund', '--save-dev', types)
 	writeFileSync(join(folder, 'app.ts'), TYPED_CONSUMER)
 	writeFileSync(
 		join(folder, 'tsconfig.json'),
