@@ -111,6 +111,7 @@ describe('the cache schema of msal-node', () => {
 		const token = findAccessToken(cache, {
 			clientId: clientIds.web,
 			homeAccountId,
+			realms: [world.standIn.tenantId],
 			scopes,
 			beyond: Date.now(),
 		})
@@ -152,6 +153,7 @@ describe('the cache schema of msal-node', () => {
 		const found = findAccessToken(cache, {
 			clientId: clientIds.web,
 			homeAccountId,
+			realms: [world.standIn.tenantId],
 			scopes,
 			beyond: Date.now(),
 		})
@@ -166,7 +168,12 @@ describe('the cache schema of msal-node', () => {
 		const cache = parseTokenCache(msal.getTokenCache().serialize())
 		assert.equal(accountOf(cache, homeAccountId).objectId, people.emmy.oid)
 		assert.notEqual(homeAccountId, `${people.emmy.oid}.${world.standIn.tenantId}`)
-		const wanted = { clientId: clientIds.web, scopes, beyond: Date.now() }
+		const wanted = {
+			clientId: clientIds.web,
+			realms: [world.standIn.tenantId],
+			scopes,
+			beyond: Date.now(),
+		}
 		assert.ok(findAccessToken(cache, { ...wanted, homeAccountId }))
 		assert.equal(
 			findAccessToken(cache, { ...wanted, homeAccountId: ticket.account.homeAccountId }),

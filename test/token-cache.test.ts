@@ -32,6 +32,7 @@ const accessToken: fc.Arbitrary<Entry> = fc.record(
 	{
 		home_account_id: fc.constantFrom(...homes),
 		client_id: fc.constantFrom(...clients),
+		realm: fc.constantFrom('tenant', 'tenant', 'Tenant', 'other'),
 		credential_type: fc.constantFrom(
 			'AccessToken',
 			'AccessToken',
@@ -48,7 +49,17 @@ const accessToken: fc.Arbitrary<Entry> = fc.record(
 		token_type: fc.constantFrom('Bearer', 'pop'),
 		requestedClaimsHash: fc.constantFrom('', 'a-hash'),
 	},
-	{ requiredKeys: ['home_account_id', 'client_id', 'credential_type', 'secret', 'target', 'expires_on'] },
+	{
+		requiredKeys: [
+			'home_account_id',
+			'client_id',
+			'realm',
+			'credential_type',
+			'secret',
+			'target',
+			'expires_on',
+		],
+	},
 )
 const credential: fc.Arbitrary<Entry> = fc.record({
 	home_account_id: fc.constantFrom(...homes),
@@ -157,6 +168,7 @@ describe('findAccessToken', () => {
 	const wants = fc.record({
 		clientId: fc.constantFrom(...clients),
 		homeAccountId: fc.constantFrom(...homes),
+		realms: fc.constantFrom(...([['tenant', 'common'], ['other']] as string[][])),
 		scopes,
 		beyond: fc.integer({ min: now - 400_000, max: now + 400_000 }),
 	})
@@ -164,9 +176,10 @@ describe('findAccessToken', () => {
 	const lower = (text: string) => text.toLowerCase()
 
 	/** The rule, written down a second time. */
-	const answers = (entry: Entry, { clientId, homeAccountId, scopes, beyond }: Wanted) =>
+	const answers = (entry: Entry, { clientId, homeAccountId, realms, scopes, beyond }: Wanted) =>
 		entry.home_account_id === homeAccountId &&
 		entry.client_id === clientId &&
+		realms.includes(lower(entry.realm ?? '')) &&
 		entry.credential_type === 'AccessToken' &&
 		!entry.requestedClaimsHash &&
 		entry.secret !== '' &&
@@ -196,18 +209,25 @@ describe('findAccessToken', () => {
 			}),
 			{ numRuns: 10_000 },
 		)
-		assert.ok(found > 200, `the property was about ${found} tokens`)
+		assert.ok(found > 100, `the property was about ${found} tokens`)
 	})
 
 	const entry = {
 		home_account_id: homes[0],
 		client_id: clients[0],
+		realm: 'tenant',
 		credential_type: 'AccessToken',
 		secret: 'token',
 		target: 'User.Read Mail.Read openid',
 		expires_on: String(now / 1000 + 3600),
 	}
-	const wanted: Wanted = { clientId: clients[0], homeAccountId: homes[0], scopes: ['user.read'], beyond: now }
+	const wanted: Wanted = {
+		clientId: clients[0],
+		homeAccountId: homes[0],
+		realms: ['tenant', 'common'],
+		scopes: ['user.read'],
+		beyond: now,
+	}
 	const find = (change: object, wants: object = {}) =>
 		findAccessToken({ AccessToken: { a: { ...entry, ...change } } } as TokenCacheJson, {
 			...wanted,
@@ -217,12 +237,15 @@ describe('findAccessToken', () => {
 	it('gives the plain one', () => {
 		assert.equal(find({}), 'token')
 		assert.equal(find({ requestedClaimsHash: '' }), 'token')
+		assert.equal(find({ realm: 'common' }), 'token')
 		assert.equal(find({}, { scopes: ['MAIL.READ', 'offline_access', 'user.read'] }), 'token')
 	})
 
 	for (const [what, change, wants] of [
 		['another account', { home_account_id: homes[1] }, {}],
 		['another client', { client_id: clients[1] }, {}],
+		['a token of another tenant', { realm: 'other' }, {}],
+		['a token of no tenant', { realm: undefined }, {}],
 		['an entry without an account', { home_account_id: undefined }, {}],
 		[
 			'a proof-of-possession token',
@@ -574,6 +597,7 @@ function use(text: string): 'refused' | 'nobody' | 'no token' | 'token' {
 	const token = findAccessToken(cache, {
 		clientId: clients[0],
 		homeAccountId: homes[0],
+		realms: ['tenant'],
 		scopes: ['User.Read'],
 		beyond: now,
 	})

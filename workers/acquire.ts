@@ -3,7 +3,7 @@ import { BrokerError } from '../src/errors.js'
 import type { AcquireAnswer, AcquireParams, AcquireResult, StoredBlob } from '../src/wire.js'
 import { accountOf } from './account.js'
 import { commitCache, isOutdated, openCache, sealCache, signedOut } from './blobs.js'
-import { redisStore, settings } from './context.js'
+import { ownAuthority, redisStore, settings } from './context.js'
 import { CarriedStore, type Opening, type PartitionStore } from './partition-store.js'
 import { type Refreshed, RefreshFailure, refresh } from './refresh.js'
 import {
@@ -64,9 +64,16 @@ async function answerFrom(work: Work): Promise<Untimed> {
 	work.leased = leased
 	const cache = await openCache(store, partition, stored)
 	const account = accountOf(cache, homeAccountId)
+	if (!ownAuthority.accepts(cache, account))
+		throw new BrokerError('ERR_SIGNED_OUT', 'The stored tokens are of another authority. Sign in again.')
 	if (!forced || (newerThan !== undefined && stored.version > newerThan)) {
-		const wanted = { clientId: settings.clientId, homeAccountId, scopes: params.scopes, beyond: enough }
-		const token = findAccessToken(cache, wanted)
+		const token = findAccessToken(cache, {
+			clientId: settings.clientId,
+			homeAccountId,
+			realms: [account.tenantId.toLowerCase(), ownAuthority.tenant],
+			scopes: params.scopes,
+			beyond: enough,
+		})
 		if (token) {
 			await sealAnew(work, stored, cache)
 			return { state: 'done', outcome: 'cached', token, account }

@@ -2,6 +2,7 @@ import { workerData } from 'node:worker_threads'
 import { createHttp } from '../src/network.js'
 import { createSealer } from '../src/sealing.js'
 import type { WorkerSettings } from '../src/wire.js'
+import { createOwnAuthority } from './own-authority.js'
 import { createRedisStore } from './redis-store.js'
 
 /**
@@ -10,6 +11,7 @@ import { createRedisStore } from './redis-store.js'
  */
 export const settings = piscinaData<WorkerSettings>(workerData)
 export const sealer = createSealer(settings.secrets, settings.clientId)
+export const ownAuthority = createOwnAuthority(settings)
 export const http = createHttp({
 	timeout: settings.network.timeout,
 	...(settings.network.ca !== undefined && { ca: settings.network.ca }),

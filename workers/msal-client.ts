@@ -3,6 +3,7 @@ import { BrokerError } from '../src/errors.js'
 import type { WorkerSettings } from '../src/wire.js'
 import type { Authority } from './authority.js'
 import { credentialInUse } from './credential.js'
+import { isMicrosoftCloud } from './own-authority.js'
 import type { ProviderCall } from './provider-call.js'
 import { parseTokenCache, type TokenCacheJson } from './token-cache.js'
 
@@ -17,11 +18,13 @@ export function createMsalClient(
 	clientAssertion: (() => Promise<string>) | undefined,
 ): ConfidentialClientApplication {
 	const credential = credentialInUse()
+	const { host } = new URL(settings.authority)
 	return new ConfidentialClientApplication({
 		auth: {
 			clientId: settings.clientId,
 			authority: settings.authority,
-			knownAuthorities: [new URL(settings.authority).host, ...settings.knownAuthorities],
+			// A host that is listed has no other names for MSAL, and tokens that plain msal-node stored under them are lost.
+			knownAuthorities: [...(isMicrosoftCloud(host) ? [] : [host]), ...settings.knownAuthorities],
 			authorityMetadata: authority.metadataJson,
 			clientCapabilities: [...settings.clientCapabilities],
 			...(credential.kind === 'secret'

@@ -1,8 +1,8 @@
 import { BrokerError } from '../src/errors.js'
-import type { RedeemParams, RedeemResult, StoredBlob } from '../src/wire.js'
+import type { RedeemParams, RedeemResult, SignedInAccount, StoredBlob } from '../src/wire.js'
 import { toAccount } from './account.js'
 import { openCache, sealCache } from './blobs.js'
-import { redisStore, settings } from './context.js'
+import { ownAuthority, redisStore, settings } from './context.js'
 import { createMsalClient, readTokenCache, translateMsalError } from './msal-client.js'
 import { CarriedStore } from './partition-store.js'
 import { authority, clientAssertion, providerCall, toWireToken } from './provider.js'
@@ -53,10 +53,10 @@ async function redeemClaimed(params: RedeemParams): Promise<RedeemResult> {
 	if (!homeAccountId || !holdsOnly(cache, homeAccountId))
 		throw new BrokerError('ERR_LOGIN_REJECTED', 'The provider’s answer does not say whose it is.')
 
-	const previous = params.previous && (await readPrevious(params.previous, homeAccountId))
+	const account = toAccount(homeAccountId, claims)
+	const previous = params.previous && (await readPrevious(params.previous, account))
 	if (previous) cache = mergeTokenCaches(previous, cache)
 	const sealed = sealCache(params.partition, cache)
-	const account = toAccount(homeAccountId, claims)
 	// The index first: what it says too much is found out when it is read.
 	await enterSession(account, params.partition, Date.now() + params.lifetime)
 	await redisStore?.create(params.partition, sealed, latestExpiry(cache), params.lifetime)
@@ -71,17 +71,17 @@ async function redeemClaimed(params: RedeemParams): Promise<RedeemResult> {
 	}
 }
 
-/** The cache of the session that the sign-in started from, if it is there and is the same account's. */
+/** The cache of the session that the sign-in started from, if it is there and is the same account's, of here. */
 async function readPrevious(
 	previous: { readonly partition: string; readonly stored?: StoredBlob },
-	homeAccountId: string,
+	account: SignedInAccount,
 ): Promise<TokenCacheJson | undefined> {
 	const { partition, stored } = previous
 	const store = redisStore ?? new CarriedStore(stored)
 	try {
 		const opening = await store.open(partition, { holder: '', leaseUnlessBeyond: 'never' })
 		const cache = await openCache(store, partition, opening.state === 'open' ? opening.stored : undefined)
-		return holdsOnly(cache, homeAccountId) ? cache : undefined
+		return holdsOnly(cache, account.homeAccountId) && ownAuthority.accepts(cache, account) ? cache : undefined
 	} catch (error) {
 		if (error instanceof BrokerError && error.code === 'ERR_SIGNED_OUT') return undefined
 		throw error

@@ -17,6 +17,8 @@ export interface TokenCacheJson {
 
 interface CacheEntry {
 	readonly home_account_id?: string
+	readonly environment?: string
+	readonly realm?: string
 	readonly credential_type?: string
 	readonly client_id?: string
 	readonly secret?: string
@@ -89,6 +91,7 @@ function notACache(): BrokerError {
 
 /**
  * Looks a valid access token up without building an MSAL client, which costs more than four times as much.
+ * @param wanted.realms the tenants by whose name it may go, in lower case: a guest has tokens of several
  * @param wanted.beyond the token must still live then, in milliseconds since the epoch
  */
 export function findAccessToken(
@@ -96,6 +99,7 @@ export function findAccessToken(
 	wanted: {
 		readonly clientId: string
 		readonly homeAccountId: string
+		readonly realms: readonly string[]
 		readonly scopes: readonly string[]
 		readonly beyond: number
 	},
@@ -104,6 +108,7 @@ export function findAccessToken(
 	for (const entry of Object.values(cache.AccessToken ?? {})) {
 		if (entry.home_account_id !== wanted.homeAccountId || entry.client_id !== wanted.clientId) continue
 		if (entry.credential_type !== 'AccessToken' || entry.requestedClaimsHash) continue
+		if (typeof entry.realm !== 'string' || !wanted.realms.includes(entry.realm.toLowerCase())) continue
 		const { secret, target } = entry
 		const expiresOn = toTime(entry.expires_on)
 		if (typeof secret !== 'string' || typeof target !== 'string' || secret === '') continue
