@@ -10,6 +10,7 @@ import { BrokerError } from './errors.js'
 import { createHttp, type Http } from './network.js'
 import { Outbox } from './outbox.js'
 import { RefreshSlots } from './refresh-slots.js'
+import { refreshTime } from './refresh-time.js'
 import { type NormalisedScopes, normaliseScopes } from './scopes.js'
 import { createSealer, type Sealer } from './sealing.js'
 import { requireTicket, type SessionLike, type SessionTicket, ticketOf } from './session.js'
@@ -503,10 +504,15 @@ export class TokenBroker {
 		confirmedAt: number,
 		claims?: string,
 	): AcquiredToken {
-		const now = Date.now()
-		const life = token.expiresOn - now
-		// Spread by 10 %, so that sessions that began together do not refresh together.
-		const refreshOn = (token.refreshOn ?? now + life / 2) - (Math.random() * life) / 10
+		const { cache, refresh } = this.#settings
+		const usableUntil = token.expiresOn - cache.expiryMargin
+		const refreshOn = refreshTime({
+			now: Date.now(),
+			refreshOn: token.refreshOn,
+			expiresOn: token.expiresOn,
+			usableUntil,
+			after: refresh.after,
+		})
 		const acquired = toAcquiredToken(token, account, refreshOn, outcome)
 		const held = withOutcome(acquired, 'hit')
 		this.#held.put(partition, {
@@ -516,7 +522,7 @@ export class TokenBroker {
 			granted: new Set(token.scopes.map((scope) => scope.toLowerCase())),
 			...(claims !== undefined && { claims }),
 			refreshOn,
-			usableUntil: token.expiresOn - this.#settings.cache.expiryMargin,
+			usableUntil,
 			cooldownUntil: 0,
 			confirmedAt,
 			askedAt: 0,

@@ -84,6 +84,11 @@ export interface KoaMsalOptions {
 		readonly taskTimeout?: number
 	}
 	readonly refresh?: {
+		/**
+		 * The part of a token's life after which it is refreshed behind its callers, where the provider names no time
+		 * (`refresh_in`); 0.1 to 0.9, spread by a quarter to either side. Default 0.5.
+		 */
+		readonly after?: number
 		/** Refreshes at the provider at a time, in this process; more wait. Default 128. */
 		readonly maxInFlight?: number
 		/** A process that dies while it refreshes a session keeps the others from it for this long. Default 10 s. */
@@ -149,7 +154,7 @@ export interface Settings {
 		readonly maxQueue: number
 		readonly taskTimeout: number
 	}
-	readonly refresh: { readonly maxInFlight: number; readonly lease: number }
+	readonly refresh: { readonly after: number; readonly maxInFlight: number; readonly lease: number }
 	readonly network: NetworkSettings
 	readonly cache: { readonly maxEntries: number; readonly maxBytes: number; readonly expiryMargin: number }
 	readonly graph: { readonly endpoint: string }
@@ -201,6 +206,7 @@ const expectations: Record<string, string> = {
 	'pool.concurrency': 'a whole number from 1 to 1024',
 	'pool.maxQueue': 'a whole number from 1 to 100000',
 	'pool.taskTimeout': 'milliseconds, from 100 to 300000',
+	'refresh.after': 'a number from 0.1 to 0.9',
 	'refresh.maxInFlight': 'a whole number from 1 to 10000',
 	'refresh.lease': 'milliseconds, from 1000 to 60000',
 	'network.timeout': 'milliseconds, from 100 to 300000',
@@ -298,6 +304,7 @@ const shape = z.strictObject({
 		taskTimeout: whole(100, 300_000, 15_000),
 	}),
 	refresh: section({
+		after: z.number().min(0.1).max(0.9).default(0.5),
 		maxInFlight: whole(1, 10_000, 128),
 		lease: whole(1000, minute, 10_000),
 	}),

@@ -119,3 +119,53 @@ describe('G6: 5,000 sessions whose tokens expire in the same second', { timeout:
 		}
 	})
 })
+
+describe('G6: the rounds after that', { timeout: 60_000 }, () => {
+	it('are spread: no second sees more than three times the mean of refreshes', async (t) => {
+		const count = 600
+		const life = 12_000
+		const [redis, { provider, seeded }] = await Promise.all([
+			startRedis(),
+			createRotatingProvider(count, 20, life / 1000),
+		])
+		const broker = await BrokerProcess.start({
+			auth: provider.auth('one'),
+			scopes,
+			secrets: [secret],
+			network: { caFile: provider.caFile },
+			cache: { expiryMargin: 500 },
+			redis: { path: redis.path },
+		})
+		try {
+			const client = redis.client()
+			const place = { redis: client, namespace: namespaceOf(clientId), secret, clientId }
+			for (const { session, cache } of seeded)
+				await writeCache({ ...place, partition: session.msal.partition }, 1, cache)
+			const people = seeded.map(({ session }) => session)
+			const outcomes = new Set<string>()
+			const began = Date.now()
+			// Everybody's requests, all the time: the first find no token, the others never wait for one.
+			for (let end = began + 2.5 * life; Date.now() < end; await sleep(50)) {
+				const replies = await broker.acquire(people)
+				for (const reply of replies) outcomes.add('outcome' in reply ? reply.outcome : reply.error)
+			}
+			assert.deepEqual([...outcomes].sort(), ['hit', 'refreshed', 'stale'])
+			assert.equal(provider.refused, 0)
+			const later = provider.postedAt.filter((at) => at - began > life / 4)
+			const seconds = Math.floor((2.25 * life) / 1000)
+			const perSecond = new Array<number>(seconds + 1).fill(0)
+			for (const at of later) {
+				const second = Math.floor((at - began - life / 4) / 1000)
+				perSecond[second] = (perSecond[second] ?? 0) + 1
+			}
+			const mean = later.length / seconds
+			const peak = Math.max(...perSecond)
+			t.diagnostic(JSON.stringify({ first: provider.posts - later.length, mean, peak, perSecond }))
+			assert.ok(later.length > 2 * count, 'several rounds')
+			assert.ok(peak <= 3 * mean, `${peak} in a second; the mean is ${mean}`)
+		} finally {
+			await broker.close()
+			await Promise.all([redis.stop(), provider.close()])
+		}
+	})
+})

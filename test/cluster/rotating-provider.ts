@@ -23,6 +23,8 @@ export interface Seeded {
 export interface RotatingProvider {
 	readonly caFile: string
 	readonly posts: number
+	/** When each of them came, in milliseconds since the epoch. */
+	readonly postedAt: readonly number[]
 	/** Refresh tokens that were used before, or that it does not know. */
 	readonly refused: number
 	/** The most refreshes that one process had under way at a time, by its name. */
@@ -37,8 +39,8 @@ export interface RotatingProvider {
 const tokenPath = `/${tenantId}/oauth2/v2.0/token`
 const nowInSeconds = () => Math.floor(Date.now() / 1000)
 
-/** @param count of sessions */
-export async function createRotatingProvider(count: number, latency: number) {
+/** @param count of sessions @param life of an access token, in seconds */
+export async function createRotatingProvider(count: number, latency: number, life = 3600) {
 	const certificates = await createDevCertificates()
 	const folder = await mkdtemp(join(tmpdir(), 'koa-msal-'))
 	const caFile = join(folder, 'ca.pem')
@@ -46,19 +48,20 @@ export async function createRotatingProvider(count: number, latency: number) {
 	const generations = new Array<number>(count).fill(0)
 	const inFlight = new Map<string, number>()
 	const mostInFlight = new Map<string, number>()
-	const counts = { posts: 0, refused: 0 }
+	const postedAt: number[] = []
+	let refused = 0
 
 	async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
 		const process = request.url?.split('?')[0]?.split('/').pop() ?? ''
 		const now = (inFlight.get(process) ?? 0) + 1
 		inFlight.set(process, now)
 		mostInFlight.set(process, Math.max(now, mostInFlight.get(process) ?? 0))
-		counts.posts++
+		postedAt.push(Date.now())
 		const sent = new URLSearchParams(await text(request)).get('refresh_token') ?? ''
 		const index = Number(sent.split('.')[0])
 		const good = sent === refreshToken(index)
 		if (good) generations[index] = (generations[index] ?? 0) + 1
-		else counts.refused++
+		else refused++
 		await sleep(latency)
 		inFlight.set(process, (inFlight.get(process) ?? 0) - 1)
 		response.writeHead(good ? 200 : 400, { 'content-type': 'application/json' })
@@ -71,7 +74,7 @@ export async function createRotatingProvider(count: number, latency: number) {
 		return {
 			token_type: 'Bearer',
 			scope: grantedScopes,
-			expires_in: 3600,
+			expires_in: life,
 			access_token: `${made.accessToken}.${index}.${generations[index]}`,
 			refresh_token: refreshToken(index),
 			id_token: made.idToken,
@@ -91,10 +94,11 @@ export async function createRotatingProvider(count: number, latency: number) {
 	const provider: RotatingProvider = {
 		caFile,
 		get posts() {
-			return counts.posts
+			return postedAt.length
 		},
+		postedAt,
 		get refused() {
-			return counts.refused
+			return refused
 		},
 		mostInFlight,
 		refreshToken,
