@@ -540,7 +540,7 @@ describe('D16: a tampered cache, sealed well, in a running application', () => {
 		for (const one of cases.slice(-large)) await tryCase(one)
 		assert.deepEqual(wrong, [])
 		for (const ended of [people.ada.oid, 'ERR_SIGNED_OUT', 'ERR_INTERACTION_REQUIRED'])
-			assert.ok((seen.get(ended) ?? 0) > 10, `${ended}: ${seen.get(ended)}`)
+			assert.ok((seen.get(ended) ?? 0) >= 10, `${ended}: ${seen.get(ended)}`)
 		assert.equal(await outcome(ada, true), people.ada.oid, 'the workers are as they were')
 		assert.equal(({} as { polluted?: unknown }).polluted, undefined)
 	})

@@ -660,7 +660,12 @@ describe('a cache that was tampered with, under the right key (D16)', () => {
 		assert.equal(use(JSON.stringify(among)), 'token')
 		assert.equal(use(genuine.replaceAll('login.example', 'evil.example')), 'token')
 		assert.equal(use(genuine.replace('"the refresh token"', `"${'x'.repeat(5_000_000)}"`)), 'token')
-		const deep = `${'{"a":'.repeat(5000)}1${'}'.repeat(5000)}`
-		assert.equal(use(genuine.replace('"cached_at"', () => `"deep":${deep},"cached_at"`)), 'token')
+		const deep = (levels: number) => {
+			const value = `${'{"a":'.repeat(levels)}1${'}'.repeat(levels)}`
+			return use(genuine.replace('"cached_at"', () => `"deep":${value},"cached_at"`))
+		}
+		assert.equal(deep(20), 'token')
+		assert.equal(deep(40), 'refused')
+		assert.equal(deep(100_000), 'refused')
 	})
 })

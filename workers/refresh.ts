@@ -5,7 +5,7 @@ import { settings } from './context.js'
 import { createMsalClient, readTokenCache, translateMsalError } from './msal-client.js'
 import { authority, clientAssertion, providerCall, toWireToken } from './provider.js'
 import { heedThrottling, rememberThrottling } from './throttling.js'
-import { holdsOnly, type TokenCacheJson } from './token-cache.js'
+import { findRefreshToken, holdsOnly, type TokenCacheJson, withRefreshed } from './token-cache.js'
 
 /** What one refresh needs of its task. */
 export interface RefreshRequest {
@@ -48,32 +48,42 @@ export class RefreshFailure extends Error {
  */
 const deadly = new Set([50173, 700082, 700084, 70008, 70043, 50057, 50034, 50133, 50089, 700081])
 
-/** One call to the provider with the refresh token of this cache. @throws RefreshFailure, BrokerError */
+/**
+ * One call to the provider with the refresh token of this cache. MSAL is given that token and nothing else: to read
+ * a cache, look through it and write it again costs it four times as much as the exchange, and what it would make of
+ * one that was tampered with shows only after the refresh token has been used.
+ * @throws RefreshFailure, BrokerError
+ */
 export async function refresh(cache: TokenCacheJson, request: RefreshRequest): Promise<Refreshed> {
 	const { account, scopes } = request
+	const { homeAccountId } = account
+	if (!holdsOnly(cache, homeAccountId))
+		throw new BrokerError('ERR_SIGNED_OUT', 'The stored tokens are not this account’s. Sign in again.')
+	const refreshToken = findRefreshToken(cache, settings.clientId)
+	if (refreshToken === undefined)
+		throw new BrokerError('ERR_INTERACTION_REQUIRED', 'There is no refresh token. Sign in again.', { scopes })
 	await heedThrottling(account.tenantId, request.partition)
 	const known = await authority()
 	const network = providerCall()
 	const client = createMsalClient(settings, known, network, clientAssertion(known, request.clientAssertion))
-	// Looked at before the refresh token is used: what MSAL makes of it later is the provider's answer's doing.
-	const msalAccount = holdsOnly(cache, account.homeAccountId) && (await loadAccount(client, cache, account))
-	if (!msalAccount)
-		throw new BrokerError('ERR_SIGNED_OUT', 'The stored tokens are not this account’s. Sign in again.')
 	try {
-		const result = await client.acquireTokenSilent({
-			account: msalAccount,
+		const result = await client.acquireTokenByRefreshToken({
+			refreshToken,
 			scopes: [...scopes],
+			// It knows no account, and is to keep the answer all the same.
+			forceCache: true,
 			correlationId: request.correlationId,
-			// Without it MSAL would answer with the held token that we have already found too old.
-			forceRefresh: true,
+			// As MSAL itself does for a silent refresh: lets the provider answer from its backup in an outage.
+			ccsCredential: { credential: homeAccountId, type: 'home_account_id' },
 			...(request.claims !== undefined && { claims: request.claims }),
 		})
-		const refreshed = readTokenCache(client)
-		const answered = accountOf(refreshed, account.homeAccountId)
+		const answer = readTokenCache(client)
+		const refreshed = withRefreshed(cache, answer)
+		const answered = accountOf(refreshed, homeAccountId)
 		// A provider that answers with somebody else's tokens is believed by MSAL, and would be stored.
 		if (
-			result?.account?.homeAccountId !== account.homeAccountId ||
-			!holdsOnly(refreshed, account.homeAccountId) ||
+			result?.account?.homeAccountId !== homeAccountId ||
+			!holdsOnly(answer, homeAccountId) ||
 			answered.objectId !== account.objectId ||
 			answered.tenantId !== account.tenantId
 		)
@@ -89,21 +99,6 @@ export async function refresh(cache: TokenCacheJson, request: RefreshRequest): P
 			refusesGrant,
 			throttled?.whose === 'session' ? throttled.seconds * 1000 : failureCooldown,
 		)
-	}
-}
-
-/** Gives MSAL the cache; `undefined` when it finds no such account, or cannot read it: it throws whatever comes. */
-async function loadAccount(
-	client: ReturnType<typeof createMsalClient>,
-	cache: TokenCacheJson,
-	{ homeAccountId }: SignedInAccount,
-) {
-	try {
-		client.getTokenCache().deserialize(JSON.stringify(cache))
-		const accounts = await client.getTokenCache().getAllAccounts()
-		return accounts.find((one) => one.homeAccountId === homeAccountId)
-	} catch {
-		return undefined
 	}
 }
 

@@ -48,6 +48,7 @@ export function parseTokenCache(text: string): TokenCacheJson {
 		const needed = neededFields.get(name)
 		const isOne = needed === undefined ? isPlainObject : (entry: unknown) => isReadable(entry, needed)
 		if (!isPlainObject(section) || !Object.values(section).every(isOne)) throw notACache()
+		if (isDeeperThan(deepest, section)) throw notACache()
 	}
 	return value as TokenCacheJson
 }
@@ -77,6 +78,16 @@ function isReadable(entry: unknown, needed: string): boolean {
 		Boolean(entry[needed]) &&
 		textFields.every((name) => !Object.hasOwn(entry, name) || typeof entry[name] === 'string')
 	)
+}
+
+/** Levels in a section. MSAL writes three; what can be read at many thousands can no longer be written. */
+const deepest = 32
+
+function isDeeperThan(levels: number, value: object): boolean {
+	if (levels === 0) return true
+	for (const inner of Object.values(value))
+		if (typeof inner === 'object' && inner !== null && isDeeperThan(levels - 1, inner)) return true
+	return false
 }
 
 function isPlainObject(value: unknown): value is Record<string, unknown> {
@@ -172,6 +183,57 @@ export function holdsOnly(cache: TokenCacheJson, homeAccountId: string): boolean
 		for (const entry of Object.values(cache[section] ?? {}))
 			if (entry.home_account_id !== homeAccountId) return false
 	return true
+}
+
+/** The refresh token to use: of this client, and not one that has ended. Those of a family of clients are not. */
+export function findRefreshToken(cache: TokenCacheJson, clientId: string): string | undefined {
+	for (const { client_id, secret, expires_on } of Object.values(cache.RefreshToken ?? {})) {
+		if (client_id !== clientId || typeof secret !== 'string' || secret === '') continue
+		if (expires_on === undefined || toTime(expires_on) > Date.now()) return secret
+	}
+	return undefined
+}
+
+/**
+ * A cache with what a refresh brought, as MSAL would have stored it: an access token takes the place of those of its
+ * account and tenant with which it shares a scope (of OpenID Connect's own, none counts), so that nobody keeps the
+ * one that was refused; and a refresh token that of its client, whatever name of the cloud it was stored under.
+ */
+export function withRefreshed(cache: TokenCacheJson, answer: TokenCacheJson): TokenCacheJson {
+	const fresh = Object.values(answer.AccessToken ?? {})
+	const clients = new Set(Object.values(answer.RefreshToken ?? {}).map(({ client_id }) => client_id))
+	return mergeTokenCaches(
+		{
+			...cache,
+			AccessToken: withoutEntries(cache.AccessToken, (entry) => fresh.some((one) => replaces(one, entry))),
+			RefreshToken: withoutEntries(cache.RefreshToken, ({ client_id }) => clients.has(client_id)),
+		},
+		answer,
+	)
+}
+
+function withoutEntries(
+	section: Record<string, CacheEntry> | undefined,
+	drop: (entry: CacheEntry) => boolean,
+): Record<string, CacheEntry> {
+	return Object.fromEntries(Object.entries(section ?? {}).filter(([, entry]) => !drop(entry)))
+}
+
+const sameToken = ['home_account_id', 'client_id', 'credential_type'] as const
+
+function replaces(fresh: CacheEntry, held: CacheEntry): boolean {
+	if (!sameToken.every((field) => fresh[field] === held[field])) return false
+	if (fresh.realm?.toLowerCase() !== held.realm?.toLowerCase()) return false
+	const granted = new Set(scopesOf(fresh.target))
+	return scopesOf(held.target).some((scope) => granted.has(scope))
+}
+
+/** Scopes that choose a resource, in lower case. */
+function scopesOf(target: string | undefined): string[] {
+	return (target ?? '')
+		.toLowerCase()
+		.split(' ')
+		.filter((scope) => scope !== '' && !oidcScopes.has(scope))
 }
 
 /** Entries of both, entry by entry; where both have one, the second's. */
