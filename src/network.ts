@@ -1,5 +1,5 @@
 import { createSecureContext, rootCertificates } from 'node:tls'
-import { Agent, type Dispatcher, EnvHttpProxyAgent, request } from 'undici'
+import { Agent, type Dispatcher, EnvHttpProxyAgent } from 'undici'
 import { BrokerError } from './errors.js'
 
 /** How this process reaches the provider and Microsoft Graph; every value can cross a thread. */
@@ -59,27 +59,9 @@ export function createHttp({ timeout, ca, proxy, noProxy = '' }: NetworkSettings
 			})
 		: new Agent({ connect: tls, ...limits })
 
-	const exchange = async (
-		url: string,
-		{ method = 'GET', headers = {}, body, maxBytes = defaultMaxBytes }: HttpRequest = {},
-	): Promise<HttpAnswer> => {
+	const exchange = async (url: string, options: HttpRequest = {}): Promise<HttpAnswer> => {
 		try {
-			const answer = await request(url, {
-				dispatcher,
-				method,
-				headers: { ...headers },
-				...(body !== undefined && { body }),
-				signal: AbortSignal.timeout(timeout),
-			})
-			const chunks: Buffer[] = []
-			let size = 0
-			for await (const chunk of answer.body as AsyncIterable<Buffer>) {
-				size += chunk.length
-				if (size > maxBytes)
-					throw new BrokerError('ERR_IDP_PROTOCOL', `The answer is over ${maxBytes} bytes long.`)
-				chunks.push(chunk)
-			}
-			return { status: answer.statusCode, headers: flatten(answer.headers), body: Buffer.concat(chunks) }
+			return await dispatch(dispatcher, new URL(url), options, timeout)
 		} catch (cause) {
 			if (cause instanceof BrokerError) throw cause
 			throw new BrokerError('ERR_IDP_UNAVAILABLE', `No answer from ${new URL(url).host}: ${reason(cause)}.`, {
@@ -88,6 +70,61 @@ export function createHttp({ timeout, ca, proxy, noProxy = '' }: NetworkSettings
 		}
 	}
 	return Object.assign(exchange, { close: () => dispatcher.close() })
+}
+
+/** undici's `request` would do, but for its stream and its signal, which cost as much again as the call itself. */
+function dispatch(
+	dispatcher: Dispatcher,
+	{ origin, pathname, search }: URL,
+	{ method = 'GET', headers = {}, body, maxBytes = defaultMaxBytes }: HttpRequest,
+	timeout: number,
+): Promise<HttpAnswer> {
+	return new Promise((resolve, reject) => {
+		const chunks: Buffer[] = []
+		let [status, size] = [0, 0]
+		let answered: HttpAnswer['headers'] = {}
+		let controller: Dispatcher.DispatchController | undefined
+		let failure: Error | undefined
+		const fail = (error: Error) => {
+			clearTimeout(timer)
+			failure ??= error
+			reject(failure)
+			controller?.abort(failure)
+		}
+		const timer = setTimeout(() => {
+			fail(Object.assign(new Error('The deadline has passed.'), { name: 'TimeoutError' }))
+		}, timeout)
+		dispatcher.dispatch(
+			{
+				origin,
+				path: pathname + search,
+				method,
+				headers: { ...headers },
+				...(body !== undefined && { body }),
+			},
+			{
+				onRequestStart(started) {
+					controller = started
+					if (failure) started.abort(failure)
+				},
+				onResponseStart(_, statusCode, fields) {
+					status = statusCode
+					answered = flatten(fields)
+				},
+				onResponseData(_, chunk) {
+					size += chunk.length
+					if (size > maxBytes)
+						fail(new BrokerError('ERR_IDP_PROTOCOL', `The answer is over ${maxBytes} bytes long.`))
+					else chunks.push(chunk)
+				},
+				onResponseEnd() {
+					clearTimeout(timer)
+					resolve({ status, headers: answered, body: Buffer.concat(chunks) })
+				},
+				onResponseError: (_, error) => fail(error),
+			},
+		)
+	})
 }
 
 function flatten(headers: Record<string, string | string[] | undefined>): Record<string, string> {

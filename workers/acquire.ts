@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { BrokerError } from '../src/errors.js'
-import type { AcquireAnswer, AcquireParams, AcquireResult, StoredBlob } from '../src/wire.js'
+import type { AcquireAnswer, AcquireParams, AcquireResult, SignedInAccount, StoredBlob } from '../src/wire.js'
 import { accountOf } from './account.js'
 import { commitCache, isOutdated, openCache, sealCache, signedOut } from './blobs.js'
 import { ownAuthority, redisStore, settings } from './context.js'
@@ -79,7 +79,7 @@ async function answerFrom(work: Work): Promise<Untimed> {
 			return { state: 'done', outcome: 'cached', token, account }
 		}
 	}
-	return leased ? refreshLeased(work, stored, cache) : { state: 'needs-refresh' }
+	return leased ? refreshLeased(work, stored, cache, account) : { state: 'needs-refresh' }
 }
 
 /** A blob that is only read has to be sealed under the newest secret as well, before the older one is taken away. */
@@ -95,16 +95,18 @@ async function sealAnew(work: Work, stored: StoredBlob, cache: TokenCacheJson): 
 }
 
 /** Refreshes while the lease is ours, and stores the result, which gives the lease back. */
-async function refreshLeased(work: Work, stored: StoredBlob, cache: TokenCacheJson): Promise<Untimed> {
+async function refreshLeased(
+	work: Work,
+	stored: StoredBlob,
+	cache: TokenCacheJson,
+	known: SignedInAccount,
+): Promise<Untimed> {
 	const { store, params, holder } = work
 	const renewing = setInterval(() => {
 		store.renew(params.partition, holder).catch(() => {})
 	}, settings.refresh.lease * 0.3)
 	try {
-		const refreshed = await refresh(cache, {
-			...params,
-			account: accountOf(cache, params.homeAccountId),
-		})
+		const refreshed = await refresh(cache, { ...params, account: known })
 		const { token, account } = refreshed
 		return {
 			state: 'done',

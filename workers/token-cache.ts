@@ -54,7 +54,7 @@ export function parseTokenCache(text: string): TokenCacheJson {
 }
 
 /** Fields that MSAL compares, splits or sends as text without a look at what they are. */
-const textFields = [
+const textFields = new Set([
 	'home_account_id',
 	'environment',
 	'realm',
@@ -62,7 +62,7 @@ const textFields = [
 	'credential_type',
 	'secret',
 	'target',
-]
+])
 
 /** The field of each section's entries without which MSAL fails, in part after it has used the refresh token. */
 const neededFields = new Map([
@@ -73,11 +73,10 @@ const neededFields = new Map([
 ])
 
 function isReadable(entry: unknown, needed: string): boolean {
-	return (
-		isPlainObject(entry) &&
-		Boolean(entry[needed]) &&
-		textFields.every((name) => !Object.hasOwn(entry, name) || typeof entry[name] === 'string')
-	)
+	if (!isPlainObject(entry) || !entry[needed]) return false
+	for (const name of Object.keys(entry))
+		if (typeof entry[name] !== 'string' && textFields.has(name)) return false
+	return true
 }
 
 /** Levels in a section. MSAL writes three; what can be read at many thousands can no longer be written. */
