@@ -11,7 +11,7 @@ export interface HeldToken {
 	/** Scopes that were granted, in lower case. */
 	readonly granted: ReadonlySet<string>
 	/** The claims challenge that it was won by. */
-	readonly claims?: string
+	readonly claims: string | undefined
 	/** From then on it is stale: still handed out, while a refresh runs behind it. */
 	readonly refreshOn: number
 	/** From then on it is a miss. */

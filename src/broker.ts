@@ -11,7 +11,7 @@ import { createHttp, type Http } from './network.js'
 import { Outbox } from './outbox.js'
 import { RefreshSlots } from './refresh-slots.js'
 import { refreshTime } from './refresh-time.js'
-import { type NormalisedScopes, normaliseScopes } from './scopes.js'
+import { grantedScopes, type NormalisedScopes, normaliseScopes } from './scopes.js'
 import { createSealer, type Sealer } from './sealing.js'
 import { requireTicket, type SessionLike, type SessionTicket, ticketOf } from './session.js'
 import { type KoaMsalOptions, resolveSettings, type Settings } from './settings.js'
@@ -519,8 +519,8 @@ export class TokenBroker {
 			token: held,
 			answer: Promise.resolve(held),
 			scopesKey: scopes.key,
-			granted: new Set(token.scopes.map((scope) => scope.toLowerCase())),
-			...(claims !== undefined && { claims }),
+			granted: grantedScopes(token.scopes).set,
+			claims,
 			refreshOn,
 			usableUntil,
 			cooldownUntil: 0,

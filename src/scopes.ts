@@ -1,3 +1,5 @@
+import { LRUCache } from 'lru-cache'
+
 /** Scopes that every request to the provider carries; they choose no resource and play no part in a key. */
 const oidcScopes = new Set(['openid', 'profile', 'email', 'offline_access'])
 
@@ -16,4 +18,27 @@ export function normaliseScopes(scopes: readonly string[]): NormalisedScopes {
 		.filter((scope) => !oidcScopes.has(scope))
 		.sort()
 	return Object.freeze({ asked, wanted, key: wanted.join(' ') })
+}
+
+/** Scopes as the provider granted them. Frozen, and the same object for everybody who is granted the same. */
+export interface GrantedScopes {
+	readonly list: readonly string[]
+	/** In lower case. */
+	readonly set: ReadonlySet<string>
+}
+
+/** People of one application are granted the same few; a set of its own for each takes more memory than a session. */
+const granted = new LRUCache<string, GrantedScopes>({ max: 1000 })
+
+export function grantedScopes(scopes: readonly string[]): GrantedScopes {
+	const text = scopes.join(' ')
+	let known = granted.get(text)
+	if (!known) {
+		known = Object.freeze({
+			list: Object.freeze([...scopes]),
+			set: new Set(scopes.map((scope) => scope.toLowerCase())),
+		})
+		granted.set(text, known)
+	}
+	return known
 }
