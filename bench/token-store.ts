@@ -44,9 +44,9 @@ function inMemory(): SeededStore {
 		calls++
 		return read(partition)
 	}
-	store.commit = (partition, sealed) => {
+	store.commit = (...args) => {
 		calls++
-		return commit(partition, sealed)
+		return commit(...args)
 	}
 	let filled: readonly string[] = []
 	return {

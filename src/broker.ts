@@ -476,7 +476,8 @@ export class TokenBroker {
 	/** What a refresh brought is stored, or kept until it can be, whether or not anybody waits for it still. */
 	#store(partition: string, acquired: Acquired): Acquired {
 		const { store } = this.#settings
-		if (store.kind === 'memory' && acquired.sealed !== undefined) store.commit(partition, acquired.sealed)
+		if (store.kind === 'memory' && acquired.sealed !== undefined)
+			store.commit(partition, acquired.sealed, acquired.account)
 		if (acquired.unsaved && !this.#owed.get(partition)) this.#unsaved.keep(partition, acquired.unsaved)
 		return acquired
 	}

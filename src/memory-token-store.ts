@@ -1,6 +1,10 @@
 import { LRUCache } from 'lru-cache'
-import { BrokerError } from './errors.js'
+import { nameOf, namesOf, requireOneUser } from './user-reference.js'
 import type { SignedInAccount, StoredBlob, UserReference } from './wire.js'
+
+interface HeldPartition extends StoredBlob {
+	readonly account: SignedInAccount
+}
 
 /** Sessions held at most. Beyond it the least recently used is signed out: this store is for one process. */
 const maxSessions = 100_000
@@ -11,15 +15,15 @@ const maxSessions = 100_000
  */
 export class MemoryTokenStore {
 	readonly kind = 'memory'
-	readonly #partitions = new LRUCache<string, StoredBlob & { readonly account: SignedInAccount }>({
+	readonly #partitions = new LRUCache<string, HeldPartition>({
 		max: maxSessions,
 		ttl: 1,
 		ttlAutopurge: false,
 		noDisposeOnSet: true,
 		dispose: ({ account }, partition) => this.#leave(account, partition),
 	})
-	/** Partitions by tenant and object id. */
-	readonly #users = new Map<string, Set<string>>()
+	/** Partitions by every name of their users. */
+	readonly #index = new Map<string, Set<string>>()
 	readonly #claims = new LRUCache<string, string>({ max: maxSessions, ttl: 1 })
 	readonly #turns = new Map<string, Promise<unknown>>()
 	/** Sealed sessions by key, for the session middleware. */
@@ -32,40 +36,43 @@ export class MemoryTokenStore {
 	/** @param lifetime milliseconds */
 	create(partition: string, sealed: string, lifetime: number, account: SignedInAccount): void {
 		this.#partitions.set(partition, { version: 1, sealed, account }, { ttl: lifetime })
-		const user = userOf(account)
-		this.#users.set(user, (this.#users.get(user) ?? new Set()).add(partition))
+		this.#enter(account, partition)
 	}
 
 	/** @throws ERR_AMBIGUOUS_USER */
 	sessionsOf(user: UserReference): { readonly partition: string; readonly account: SignedInAccount }[] {
-		const partitions = 'objectId' in user ? (this.#users.get(userOf(user)) ?? []) : this.#partitions.keys()
-		const found = [...partitions].flatMap((partition) => {
+		const found = [...(this.#index.get(nameOf(user)) ?? [])].flatMap((partition) => {
+			// What has expired leaves the index when it is looked at.
 			const account = this.#partitions.get(partition)?.account
-			return account && isMeant(account, user) ? [{ partition, account }] : []
+			return account ? [{ partition, account }] : []
 		})
-		if (new Set(found.map(({ account }) => account.objectId)).size > 1)
-			throw new BrokerError(
-				'ERR_AMBIGUOUS_USER',
-				'Two users of this tenant go by that name. Use the object id.',
-			)
+		requireOneUser(found)
 		return found
 	}
 
-	#leave(account: SignedInAccount, partition: string): void {
-		const user = userOf(account)
-		const partitions = this.#users.get(user)
-		partitions?.delete(partition)
-		if (partitions?.size === 0) this.#users.delete(user)
-	}
-
 	/** @returns false when the partition is gone: nothing is brought back. */
-	commit(partition: string, sealed: string): boolean {
+	commit(partition: string, sealed: string, account: SignedInAccount): boolean {
 		const current = this.#partitions.get(partition)
 		if (!current) return false
 		const ttl = this.#partitions.getRemainingTTL(partition)
-		const { version, account } = current
-		this.#partitions.set(partition, { version: version + 1, sealed, account }, { ttl })
+		// People are renamed.
+		this.#leave(current.account, partition)
+		this.#partitions.set(partition, { version: current.version + 1, sealed, account }, { ttl })
+		this.#enter(account, partition)
 		return true
+	}
+
+	#enter(account: SignedInAccount, partition: string): void {
+		for (const name of namesOf(account))
+			this.#index.set(name, (this.#index.get(name) ?? new Set()).add(partition))
+	}
+
+	#leave(account: SignedInAccount, partition: string): void {
+		for (const name of namesOf(account)) {
+			const partitions = this.#index.get(name)
+			partitions?.delete(partition)
+			if (partitions?.size === 0) this.#index.delete(name)
+		}
 	}
 
 	remove(partition: string): void {
@@ -104,15 +111,4 @@ export class MemoryTokenStore {
 /** A {@link MemoryTokenStore}: tokens and sessions in this process, gone when it ends. */
 export function memoryTokenStore(): MemoryTokenStore {
 	return new MemoryTokenStore()
-}
-
-function userOf({ tenantId, objectId }: { readonly tenantId: string; readonly objectId: string }): string {
-	return JSON.stringify([tenantId, objectId])
-}
-
-function isMeant(account: SignedInAccount, user: UserReference): boolean {
-	if (account.tenantId !== user.tenantId) return false
-	return 'objectId' in user
-		? account.objectId === user.objectId
-		: account.username.normalize('NFC').toLowerCase() === user.username.normalize('NFC').toLowerCase()
 }
