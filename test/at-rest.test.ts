@@ -147,7 +147,7 @@ describe('Redis (D1)', () => {
 		const keys = await client.keys('*')
 		assert.ok(keys.length >= 3 * canaries.length, String(keys.length))
 		for (const key of keys) {
-			assert.match(key, /^koa-msal:[0-9a-f]{16}:([sia]:[\w-]{43}|[tlf]:\{[\w-]{43}\}|u:[\w-]{43})$/)
+			assert.match(key, /^koa-msal:[0-9a-f]{16}:([si]:[\w-]{43}|[tlf]:\{[\w-]{43}\}|u:[\w-]{43})$/)
 			assert.ok((await client.pttl(key)) > 0, key)
 		}
 	})

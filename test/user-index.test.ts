@@ -20,6 +20,7 @@ const john = person(2, 'john@contoso.example', 'John J')
 const twin = person(3, 'Twin@contoso.example', 'Twin One')
 const other = person(4, 'twin@contoso.example', 'Twin Two')
 
+const namespaceOf = ([key = '']: readonly string[]) => key.slice(0, key.indexOf(':i:'))
 const code = (expected: string) => (error: unknown) => error instanceof BrokerError && error.code === expected
 
 for (const kind of ['memory', 'Redis'] as const)
@@ -86,6 +87,15 @@ for (const kind of ['memory', 'Redis'] as const)
 			assert.deepEqual(await partitionsOf({ tenantId, objectId: twin.oid }), [one])
 		})
 
+		it('leave nothing under a name that nobody has any more: its next owner is alone', async () => {
+			for (const ticket of await app.broker.sessions({ tenantId, objectId: twin.oid }))
+				await app.broker.signOut({ msal: ticket })
+			const [left] = await app.broker.sessions({ tenantId, username: 'twin@contoso.example' })
+			assert.equal(left?.account.objectId, other.oid)
+			await app.broker.signOut({ msal: left })
+			assert.deepEqual(await partitionsOf({ tenantId, username: twin.upn }), [])
+		})
+
 		it('are refused to half a reference, which could match more than was meant', async () => {
 			for (const user of [
 				{},
@@ -122,6 +132,41 @@ for (const kind of ['memory', 'Redis'] as const)
 				} finally {
 					await rolled.close()
 				}
+			})
+
+			it('leave the index when they are signed out, or else when they would have ended', async () => {
+				const client = redis.client()
+				const indexed = async () => (await client.keys('*:i:*')).sort()
+				for (const { oid } of [n, john, twin, other])
+					for (const ticket of await app.broker.sessions({ tenantId, objectId: oid }))
+						await app.broker.signOut({ msal: ticket })
+				await client.flushall()
+				const first = await signIn(n)
+				const keys = await indexed()
+				assert.equal(keys.length, 2, 'by id and by name')
+				const life = await client.pttl(`${namespaceOf(keys)}:t:{${first}}`)
+				for (const key of keys) {
+					assert.ok(Math.abs((await client.pttl(key)) - life) < 1000, 'as long as the session')
+					await client.zadd(key, 'XX', Date.now() - 1, first)
+				}
+				assert.deepEqual(await partitionsOf({ tenantId, username: n.upn }), [], 'what has ended')
+				const second = await signIn(n)
+				for (const key of keys) assert.deepEqual(await client.zrange(key, '0', '-1'), [second])
+				assert.deepEqual(await indexed(), keys)
+				for (const ticket of await app.broker.sessions({ tenantId, objectId: n.oid }))
+					await app.broker.signOut({ msal: ticket })
+				assert.deepEqual(await indexed(), [])
+			})
+
+			it('are not another’s, whatever the index says', async () => {
+				const client = redis.client()
+				await signIn(n)
+				const keys = await client.keys('*:i:*')
+				const partition = await signIn(john)
+				for (const key of keys) await client.zadd(key, Date.now() + 60_000, partition)
+				for (const user of [{ objectId: n.oid }, { username: n.upn }])
+					assert.equal((await partitionsOf({ tenantId, ...user })).length, 1)
+				assert.deepEqual(await partitionsOf({ tenantId, objectId: john.oid }), [partition])
 			})
 
 			it('name nobody in Redis, and every entry ends by itself', async () => {

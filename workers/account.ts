@@ -25,6 +25,19 @@ export function toAccount(homeAccountId: string, claims: JWTPayload): SignedInAc
  * @throws ERR_SIGNED_OUT when it holds none of this account's
  */
 export function accountOf(cache: TokenCacheJson, homeAccountId: string): SignedInAccount {
+	const account = findAccount(cache, homeAccountId)
+	if (!account)
+		throw new BrokerError('ERR_SIGNED_OUT', 'The stored tokens are not this account’s. Sign in again.')
+	return account
+}
+
+/** Whose a cache is that is one person's. */
+export function ownerOf(cache: TokenCacheJson): SignedInAccount | undefined {
+	const homeAccountId = Object.values(cache.Account ?? {})[0]?.home_account_id
+	return homeAccountId === undefined ? undefined : findAccount(cache, homeAccountId)
+}
+
+function findAccount(cache: TokenCacheJson, homeAccountId: string): SignedInAccount | undefined {
 	for (const entry of Object.values(cache.IdToken ?? {})) {
 		if (entry.home_account_id !== homeAccountId || typeof entry.secret !== 'string') continue
 		try {
@@ -34,5 +47,5 @@ export function accountOf(cache: TokenCacheJson, homeAccountId: string): SignedI
 			break
 		}
 	}
-	throw new BrokerError('ERR_SIGNED_OUT', 'The stored tokens are not this account’s. Sign in again.')
+	return undefined
 }

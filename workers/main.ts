@@ -18,7 +18,7 @@ const tasks: Tasks = {
 	metadata: async () => (await authority()).metadata,
 	signOut: async ({ partition, account }) => {
 		await redisStore?.remove(partition)
-		if (account) await leaveSession(account.tenantId, account.objectId, partition)
+		if (account) await leaveSession(account, partition)
 		return {}
 	},
 	findSessions: async ({ user }) => ({ sessions: await findSessions(user) }),

@@ -205,15 +205,16 @@ export function createRedisStore(connection: RedisConnection, namespace: string,
 			}),
 	}
 
-	const userKey = (user: string) => `${namespace}:i:${user}`
-	const aliasKey = (alias: string) => `${namespace}:a:${alias}`
+	const indexKey = (name: string) => `${namespace}:i:${name}`
 
-	/** From users to their partitions. In other slots than these, so it is a hint: what it says is looked at. */
+	/**
+	 * From the names of users to their partitions: sorted sets, by the end of their life, so that the ended can be
+	 * dropped. In other slots than these, so it is a hint: what it says is looked at.
+	 */
 	const index = {
-		/** A sorted set: partitions by the end of their life, so that the ended can be dropped. */
-		add: (user: string, partition: string, expiresOn: number) =>
+		add: (name: string, partition: string, expiresOn: number) =>
 			onRedis(client, async () => {
-				const key = userKey(user)
+				const key = indexKey(name)
 				const replies = await client
 					.multi()
 					.zremrangebyscore(key, 0, Date.now())
@@ -224,24 +225,11 @@ export function createRedisStore(connection: RedisConnection, namespace: string,
 					.exec()
 				throwFirst(replies)
 			}),
-		remove: (user: string, partition: string) =>
+		remove: (name: string, partition: string) =>
 			onRedis(client, async () => {
-				await client.zrem(userKey(user), partition)
+				await client.zrem(indexKey(name), partition)
 			}),
-		list: (user: string) => onRedis(client, () => client.zrangebyscore(userKey(user), Date.now(), '+inf')),
-		/** A hash: users who go by the alias, each with its sealed object id. */
-		alias: (alias: string, user: string, sealed: string, expiresOn: number) =>
-			onRedis(client, async () => {
-				const key = aliasKey(alias)
-				const replies = await client
-					.multi()
-					.hset(key, user, sealed)
-					.pexpireat(key, expiresOn, 'NX')
-					.pexpireat(key, expiresOn, 'GT')
-					.exec()
-				throwFirst(replies)
-			}),
-		aliased: (alias: string) => onRedis(client, () => client.hvals(aliasKey(alias))),
+		list: (name: string) => onRedis(client, () => client.zrangebyscore(indexKey(name), Date.now(), '+inf')),
 	}
 
 	return {
