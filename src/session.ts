@@ -35,6 +35,7 @@ function isTicket(value: unknown): value is SessionTicket {
 		typeof account.homeAccountId === 'string' &&
 		typeof account.tenantId === 'string' &&
 		typeof account.objectId === 'string' &&
-		typeof account.username === 'string'
+		typeof account.username === 'string' &&
+		(account.upn === undefined || typeof account.upn === 'string')
 	)
 }

@@ -2,14 +2,17 @@ import { BrokerError } from './errors.js'
 import type { SignedInAccount, UserReference } from './wire.js'
 
 /** What a user is referred to by, next to the tenant. */
-const kinds = new Set(['objectId', 'username'])
+const kinds = new Set(['objectId', 'username', 'mail'])
 
 /** @throws ERR_BAD_REQUEST: half a reference must not match more than was meant */
 export function checkUserReference(user: unknown): asserts user is UserReference {
 	const { tenantId, ...rest } = (user ?? {}) as Record<string, unknown>
 	const [[kind, name] = ['', undefined], ...more] = Object.entries(rest)
 	if (!isText(tenantId) || !kinds.has(kind) || !isText(name) || more.length > 0)
-		throw new BrokerError('ERR_BAD_REQUEST', 'A user is { tenantId, objectId } or { tenantId, username }.')
+		throw new BrokerError(
+			'ERR_BAD_REQUEST',
+			'A user is { tenantId, objectId }, { tenantId, username } or { tenantId, mail }.',
+		)
 }
 
 function isText(value: unknown): boolean {
@@ -18,13 +21,17 @@ function isText(value: unknown): boolean {
 
 /** The name that a reference is looked up under: in {@link namesOf} of whoever is meant, and of nobody else. */
 export function nameOf(user: UserReference): string {
-	return 'objectId' in user ? idOf(user.tenantId, user.objectId) : aliasOf(user.tenantId, user.username)
+	if ('objectId' in user) return idOf(user.tenantId, user.objectId)
+	return aliasOf(user.tenantId, 'mail' in user ? user.mail : user.username)
 }
 
-/** Every name that an account's sessions are found under: its id first, then what it goes by in its tenant. */
-export function namesOf({ tenantId, objectId, username }: SignedInAccount): string[] {
-	const id = idOf(tenantId, objectId)
-	return username === '' ? [id] : [id, aliasOf(tenantId, username)]
+/**
+ * Every name that an account's sessions are found under: its id first, then the aliases that it has in its tenant.
+ * What is added here has to come from the tenant's directory, never from a claim that somebody can choose.
+ */
+export function namesOf({ tenantId, objectId, username, upn = '' }: SignedInAccount): string[] {
+	const aliases = [username, upn].filter(Boolean).map((name) => aliasOf(tenantId, name))
+	return [idOf(tenantId, objectId), ...new Set(aliases)]
 }
 
 /** @throws ERR_AMBIGUOUS_USER when sessions found under one name are not all of one user */
@@ -40,7 +47,7 @@ function idOf(tenantId: string, objectId: string): string {
 	return JSON.stringify(['user', tenantId, objectId])
 }
 
-/** Upper and lower case make no difference in a user name; accents and look-alikes do. */
+/** Upper and lower case make no difference in a name; accents and look-alikes do. */
 function aliasOf(tenantId: string, name: string): string {
 	return JSON.stringify(['alias', tenantId, name.normalize('NFC').toLowerCase()])
 }

@@ -52,7 +52,7 @@ export interface ProviderMetadata {
 	readonly issParameterSupported: boolean
 }
 
-/** Who signed in. Identity is `tenantId` + `objectId`; `username`, `name` and `mail` are for display only. */
+/** Who signed in. Identity is `tenantId` + `objectId`; `username`, `upn` and `name` change hands. */
 export interface SignedInAccount {
 	/** MSAL's key for the account: `<home object id>.<home tenant id>`. A guest's differs from oid and tid. */
 	readonly homeAccountId: string
@@ -62,18 +62,26 @@ export interface SignedInAccount {
 	readonly objectId: string
 	/** The `preferred_username` claim. Mutable: never a key, never an authorization decision. */
 	readonly username: string
+	/** The `upn` claim, where the application has asked for it and it is another: a guest's in this tenant. */
+	readonly upn?: string
 	readonly name?: string
 	/** The `login_hint` claim: opaque, lets the provider's sign-out skip its account picker. */
 	readonly loginHint?: string
 }
 
 /**
- * A user, exactly: by the immutable ids, or by user name (UPN) inside one tenant, in any case. A name says
- * nothing outside its tenant: anybody's tenant can give anybody's name.
+ * A user, exactly: by the immutable ids, or by a name or address inside one tenant, in any case. It says nothing
+ * outside its tenant: anybody's tenant can give anybody's name.
+ *
+ * `username` and `mail` are one kind of alias, looked up in what the tenant's directory itself vouches for: the
+ * claims `preferred_username` and `upn`. So a `mail` that is no user name leads nowhere. The `email` claim is never
+ * believed: whoever runs a tenant can write any address into it.
+ * https://learn.microsoft.com/entra/identity-platform/migrate-off-email-claim-authorization
  */
 export type UserReference =
 	| { readonly tenantId: string; readonly objectId: string }
 	| { readonly tenantId: string; readonly username: string }
+	| { readonly tenantId: string; readonly mail: string }
 
 /** A blob as the store holds it. */
 export interface StoredBlob {

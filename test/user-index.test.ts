@@ -1,8 +1,16 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
+import { decodeJwt, type JWTPayload } from 'jose'
 import { TENANT_ID } from '../dev/directory.js'
 import type { Person } from '../dev/people.js'
-import { BrokerError, memoryTokenStore, redisTokenStore, type UserReference } from '../src/index.js'
+import {
+	BrokerError,
+	type MemoryTokenStore,
+	memoryTokenStore,
+	type RedisTokenStore,
+	redisTokenStore,
+	type UserReference,
+} from '../src/index.js'
 import type { SignedInAccount } from '../src/wire.js'
 import { type Application, createApplication, createWorld, type World } from './support/application.js'
 import { startRedis } from './support/redis.js'
@@ -19,6 +27,10 @@ const n = person(1, 'n@contoso.example', 'Nora N')
 const john = person(2, 'john@contoso.example', 'John J')
 const twin = person(3, 'Twin@contoso.example', 'Twin One')
 const other = person(4, 'twin@contoso.example', 'Twin Two')
+/** Has a claim to the address of somebody else. */
+const mallory = { ...person(5, 'mallory@contoso.example', 'Mallory M'), mail: john.upn }
+const everybody = [n, john, twin, other, mallory]
+const foreignTenant = '22222222-2222-4333-8444-555555555555'
 
 const namespaceOf = ([key = '']: readonly string[]) => key.slice(0, key.indexOf(':i:'))
 const code = (expected: string) => (error: unknown) => error instanceof BrokerError && error.code === expected
@@ -28,11 +40,11 @@ for (const kind of ['memory', 'Redis'] as const)
 		let world: World
 		let redis: Awaited<ReturnType<typeof startRedis>>
 		let app: Application
+		let store: RedisTokenStore | MemoryTokenStore
 		before(async () => {
-			;[world, redis] = await Promise.all([createWorld({ people: [n, john, twin, other] }), startRedis()])
-			app = await createApplication(world, {
-				...(kind === 'Redis' && { secrets: [older], store: redisTokenStore({ path: redis.path }) }),
-			})
+			;[world, redis] = await Promise.all([createWorld({ people: everybody }), startRedis()])
+			store = kind === 'Redis' ? redisTokenStore({ path: redis.path }) : memoryTokenStore()
+			app = await createApplication(world, { secrets: [older], store })
 		})
 		after(async () => {
 			await app.close()
@@ -42,6 +54,19 @@ for (const kind of ['memory', 'Redis'] as const)
 			const page = await app.signIn(app.browser(), name)
 			assert.equal(page.status, 200, page.html)
 			return (app.seen.session as { msal: { partition: string } }).msal.partition
+		}
+		/** Signs in while the provider writes other claims into the id_token, as it would for such a person. */
+		const signInAs = async (someone: Person, changes: JWTPayload, at = app) => {
+			world.standIn.inject({
+				grant: 'authorization_code',
+				rewrite: async (answer) => {
+					const claims = { ...decodeJwt(String(answer.id_token)), ...changes }
+					return { ...answer, id_token: await world.standIn.signIdToken(claims) }
+				},
+			})
+			const page = await at.signIn(at.browser(), someone.name)
+			assert.equal(page.status, 200, page.html)
+			return (at.seen.session as { msal: { partition: string } }).msal.partition
 		}
 		const partitionsOf = async (user: UserReference, from = app) =>
 			(await from.broker.sessions(user)).map(({ partition }) => partition).sort()
@@ -87,6 +112,57 @@ for (const kind of ['memory', 'Redis'] as const)
 			assert.deepEqual(await partitionsOf({ tenantId, objectId: twin.oid }), [one])
 		})
 
+		it('are found by a mail address that is the user name, and by a UPN that is not', async () => {
+			const upn = 'john_fabrikam.example#EXT#@contoso.example'
+			const own = [await signInAs(john, { preferred_username: 'john@fabrikam.example', upn })]
+			for (const user of [
+				{ username: 'john@fabrikam.example' },
+				{ mail: 'John@Fabrikam.example' },
+				{ username: upn },
+				{ mail: upn.toLowerCase() },
+			])
+				assert.deepEqual(await partitionsOf({ tenantId, ...user }), own, JSON.stringify(user))
+			const [ticket] = await app.broker.sessions({ tenantId, username: upn })
+			await app.broker.signOut({ msal: ticket })
+			assert.deepEqual(await partitionsOf({ tenantId, mail: upn }), [])
+		})
+
+		it('are never found by the email claim, in which anybody can have anybody’s address', async () => {
+			const own = await partitionsOf({ tenantId, objectId: john.oid })
+			assert.equal(own.length, 1)
+			const partition = await signIn(mallory)
+			for (const user of [{ mail: john.upn }, { username: john.upn }])
+				assert.deepEqual(await partitionsOf({ tenantId, ...user }), own, JSON.stringify(user))
+			assert.deepEqual(await partitionsOf({ tenantId, mail: mallory.upn }), [partition])
+			const nobodys = 'victim@contoso.example'
+			await signInAs(mallory, { email: nobodys, email_verified: true, verified_primary_email: [nobodys] })
+			for (const user of [{ mail: nobodys }, { username: nobodys }])
+				assert.deepEqual(await partitionsOf({ tenantId, ...user }), [], JSON.stringify(user))
+		})
+
+		it('are those of the tenant that was named: another one can call its people what it likes', async () => {
+			const many = await createApplication(world, {
+				secrets: [older],
+				store,
+				auth: {
+					authority: `${world.standIn.origin}/common`,
+					allowedTenants: [tenantId, foreignTenant],
+				},
+			})
+			try {
+				const own = await partitionsOf({ tenantId, objectId: john.oid })
+				const iss = world.standIn.issuer.replace(tenantId, foreignTenant)
+				const claims = { tid: foreignTenant, iss, preferred_username: john.upn, email: john.upn }
+				const foreign = await signInAs(mallory, { ...claims, oid: john.oid }, many)
+				for (const user of [{ objectId: john.oid }, { username: john.upn }, { mail: john.upn }]) {
+					assert.deepEqual(await partitionsOf({ tenantId, ...user }), own, JSON.stringify(user))
+					assert.deepEqual(await partitionsOf({ tenantId: foreignTenant, ...user }), [foreign])
+				}
+			} finally {
+				await many.close()
+			}
+		})
+
 		it('leave nothing under a name that nobody has any more: its next owner is alone', async () => {
 			for (const ticket of await app.broker.sessions({ tenantId, objectId: twin.oid }))
 				await app.broker.signOut({ msal: ticket })
@@ -103,7 +179,9 @@ for (const kind of ['memory', 'Redis'] as const)
 				{ tenantId },
 				{ objectId: n.oid },
 				{ tenantId, objectId: '' },
-				{ tenantId, mail: n.upn },
+				{ tenantId, email: n.upn },
+				{ mail: n.upn },
+				{ tenantId, mail: n.upn, username: n.upn },
 				{ tenantId, objectId: n.oid, username: john.upn },
 				{ tenantId, objectId: ['x'] },
 				{ tenantId, objectId: undefined, username: john.upn },

@@ -7,6 +7,8 @@ import type { TokenCacheJson } from './token-cache.js'
 export function toAccount(homeAccountId: string, claims: JWTPayload): SignedInAccount {
 	const text = (value: unknown) =>
 		typeof value === 'string' && value !== '' ? value.slice(0, 256) : undefined
+	const username = text(claims.preferred_username) ?? ''
+	const upn = text(claims.upn)
 	const name = text(claims.name)
 	const loginHint = text(claims.login_hint)
 	return {
@@ -14,7 +16,8 @@ export function toAccount(homeAccountId: string, claims: JWTPayload): SignedInAc
 		tenantId: text(claims.tid) ?? '',
 		// Personal accounts have no oid in some answers; their sub is as immutable.
 		objectId: text(claims.oid) ?? text(claims.sub) ?? '',
-		username: text(claims.preferred_username) ?? '',
+		username,
+		...(upn !== undefined && upn !== username && { upn }),
 		...(name !== undefined && { name }),
 		...(loginHint !== undefined && { loginHint }),
 	}
