@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { after, before, describe, it } from 'node:test'
+import { after, afterEach, before, beforeEach, describe, it } from 'node:test'
 import { decodeJwt, type JWTPayload } from 'jose'
 import { TENANT_ID } from '../dev/directory.js'
 import type { Person } from '../dev/people.js'
@@ -9,6 +9,7 @@ import {
 	memoryTokenStore,
 	type RedisTokenStore,
 	redisTokenStore,
+	type SessionTicket,
 	type UserReference,
 } from '../src/index.js'
 import type { SignedInAccount } from '../src/wire.js'
@@ -257,6 +258,143 @@ for (const kind of ['memory', 'Redis'] as const)
 			})
 		}
 	})
+
+describe('the sessions of a user while secrets are rolled', () => {
+	const steps = [[older], [older, newer], [newer, older], [newer]]
+	let world: World
+	let redis: Awaited<ReturnType<typeof startRedis>>
+	before(async () => {
+		;[world, redis] = await Promise.all([createWorld({ people: everybody }), startRedis()])
+	})
+	after(async () => {
+		await Promise.all([redis.stop(), world.close()])
+	})
+	beforeEach(() => redis.client().flushall())
+	afterEach(() => world.standIn.clearFaults())
+
+	/** A process that has these secrets, for as long as it takes. */
+	async function during<T>(secrets: readonly string[], work: (app: Application) => Promise<T>): Promise<T> {
+		const app = await createApplication(world, { secrets, store: redisTokenStore({ path: redis.path }) })
+		try {
+			return await work(app)
+		} finally {
+			await app.close()
+		}
+	}
+	/** Signs n in under the first step's secret. */
+	const signedIn = () =>
+		during([older], async (app) => {
+			const page = await app.signIn(app.browser(), n.name)
+			assert.equal(page.status, 200, page.html)
+			return app.seen.session as { msal: SessionTicket }
+		})
+	const acquire = (app: Application, session: object, forceRefresh = false) =>
+		app.broker.acquireSilent(session, { forceRefresh }).then(
+			({ outcome }) => outcome as string,
+			(error: BrokerError) => error.code as string,
+		)
+	async function assertFound(app: Application, session: { msal: SessionTicket }, username = n.upn) {
+		for (const user of [{ objectId: n.oid }, { username }]) {
+			const found = await app.broker.sessions({ tenantId, ...user })
+			assert.deepEqual(
+				found.map(({ partition }) => partition),
+				[session.msal.partition],
+				JSON.stringify(user),
+			)
+		}
+	}
+
+	for (const [what, forceRefresh] of [
+		['only read', false],
+		['refreshed', true],
+	] as const)
+		it(`are found at every step, when their tokens are ${what}, and can be ended at the last`, async () => {
+			const session = await signedIn()
+			for (const secrets of steps.slice(1))
+				await during(secrets, async (app) => {
+					await assertFound(app, session)
+					assert.equal(await acquire(app, session, forceRefresh), forceRefresh ? 'refreshed' : 'cached')
+					await assertFound(app, session)
+				})
+			await during([newer], (app) => app.broker.signOut(session))
+			const client = redis.client()
+			assert.deepEqual(await client.keys('*:t:*'), [])
+			const left = await client.keys('*:i:*')
+			assert.equal(left.length, 2, 'what the older secret names, until it ends by itself')
+			for (const key of left) assert.ok((await client.pttl(key)) > 0)
+		})
+
+	it('are found when the provider has refused to refresh, too', async () => {
+		const session = await signedIn()
+		world.standIn.revokeUserTokens(n.oid)
+		await during([newer, older], async (app) =>
+			assert.equal(await acquire(app, session, true), 'ERR_INTERACTION_REQUIRED'),
+		)
+		await during([newer], (app) => assertFound(app, session))
+	})
+
+	it('are found when processes of two steps were at work at the same time', async () => {
+		const session = await signedIn()
+		await during([older, newer], (behind) =>
+			during([newer, older], async (ahead) => {
+				for (const app of [ahead, behind, ahead, behind]) {
+					assert.equal(await acquire(app, session, true), 'refreshed')
+					await Promise.all([assertFound(behind, session), assertFound(ahead, session)])
+				}
+			}),
+		)
+		await during([newer, older], (app) => acquire(app, session))
+		await during([newer], (app) => assertFound(app, session))
+	})
+
+	it('are entered by a later process when the index could not be written while all else could', async () => {
+		const session = await signedIn()
+		const client = redis.client()
+		await client.acl('SETUSER', 'default', '-zadd')
+		try {
+			await during([newer, older], async (app) => assert.equal(await acquire(app, session), 'cached'))
+		} finally {
+			await client.acl('SETUSER', 'default', '+zadd')
+		}
+		await during([newer], async (app) => {
+			assert.deepEqual(await app.broker.sessions({ tenantId, objectId: n.oid }), [])
+			assert.equal(await acquire(app, session), 'cached', 'the blob had been sealed anew')
+			await assertFound(app, session)
+		})
+	})
+
+	it('are found by the name that the user has since a refresh, and no longer by the old one', async () => {
+		const session = await signedIn()
+		await during([older], async (app) => {
+			const renamed = 'nora@contoso.example'
+			world.standIn.inject({
+				grant: 'refresh_token',
+				rewrite: async (answer) => {
+					const claims = { ...decodeJwt(String(answer.id_token)), preferred_username: renamed }
+					return { ...answer, id_token: await world.standIn.signIdToken(claims) }
+				},
+			})
+			assert.equal(await acquire(app, session, true), 'refreshed')
+			await assertFound(app, session, renamed)
+			assert.deepEqual(await app.broker.sessions({ tenantId, username: n.upn }), [])
+		})
+	})
+
+	it('cost no look at the index while nothing has changed', async () => {
+		const session = await signedIn()
+		await during([older], async (app) => {
+			const monitor = await redis.monitor()
+			assert.equal(await acquire(app, session), 'cached')
+			assert.equal(await acquire(app, session), 'hit')
+			assert.equal(await acquire(app, session, true), 'refreshed')
+			const commands = await monitor.commands()
+			monitor.stop()
+			assert.ok(commands.length > 0)
+			const asked = (line: string) => line.includes(':i:') || /^pttl [^ ]*:t:/i.test(line)
+			assert.deepEqual(commands.map((command) => command.join(' ')).filter(asked), [])
+		})
+	})
+})
 
 describe('the index of the memory store', () => {
 	const minute = 60_000

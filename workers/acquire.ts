@@ -14,6 +14,7 @@ import {
 	type TokenCacheJson,
 	withoutRefreshTokens,
 } from './token-cache.js'
+import { enterAnew } from './user-index.js'
 
 /** One partition, one task: what is done to it, and the lease under which. */
 interface Work {
@@ -22,6 +23,10 @@ interface Work {
 	readonly holder: string
 	/** Whether the lease is ours and has to be given back. */
 	leased: boolean
+	/** Which names the user index has it under, as far as it was told. */
+	mark: string | undefined
+	/** Whose it is, once that is known. */
+	account: SignedInAccount | undefined
 }
 
 /**
@@ -37,6 +42,8 @@ export async function acquire(params: AcquireParams): Promise<AcquireAnswer> {
 		params,
 		holder: randomUUID(),
 		leased: false,
+		mark: undefined,
+		account: undefined,
 	}
 	try {
 		const answer = await answerFrom(work)
@@ -45,6 +52,8 @@ export async function acquire(params: AcquireParams): Promise<AcquireAnswer> {
 	} finally {
 		// Whatever happened: a lease that is left behind keeps every process from the session until it runs out.
 		if (work.leased) await work.store.release(params.partition, work.holder).catch(() => {})
+		if (work.account && work.mark !== undefined)
+			await enterAnew(work.account, params.partition, work.mark).catch(() => {})
 	}
 }
 
@@ -66,6 +75,8 @@ async function answerFrom(work: Work): Promise<Untimed> {
 	const account = accountOf(cache, homeAccountId)
 	if (!ownAuthority.accepts(cache, account))
 		throw new BrokerError('ERR_SIGNED_OUT', 'The stored tokens are of another authority. Sign in again.')
+	work.mark = opening.mark
+	work.account = account
 	if (!forced || (newerThan !== undefined && stored.version > newerThan)) {
 		const token = findAccessToken(cache, {
 			clientId: settings.clientId,
@@ -108,6 +119,7 @@ async function refreshLeased(
 	try {
 		const refreshed = await refresh(cache, { ...params, account: known })
 		const { token, account } = refreshed
+		work.account = account
 		return {
 			state: 'done',
 			outcome: 'refreshed',

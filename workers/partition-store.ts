@@ -5,8 +5,16 @@ import type { StoredBlob } from '../src/wire.js'
 export type Opening =
 	/** It does not exist: signed out. */
 	| { readonly state: 'gone' }
-	/** Here it is. `leased`: nobody else may refresh it until we commit, release, or stop renewing. */
-	| { readonly state: 'open'; readonly stored: StoredBlob; readonly leased: boolean }
+	/**
+	 * Here it is. `leased`: nobody else may refresh it until we commit, release, or stop renewing. `mark`: which names
+	 * the user index has it under, as far as that is known.
+	 */
+	| {
+			readonly state: 'open'
+			readonly stored: StoredBlob
+			readonly leased: boolean
+			readonly mark?: string
+	  }
 	/** Somebody else is refreshing it. */
 	| { readonly state: 'busy'; readonly version: number }
 	/** A refresh failed a moment ago, and this is why: nobody tries again yet. */
@@ -32,6 +40,13 @@ export interface Commit {
 	readonly expiresOn: number
 }
 
+export interface NewBlob extends Pick<Commit, 'sealed' | 'expiresOn'> {
+	/** Milliseconds that the partition lives. */
+	readonly lifetime: number
+	/** Which names the user index has it under. */
+	readonly mark: string
+}
+
 /** `fenced`: the lease has passed to somebody else, whose work counts. */
 export type CommitAnswer = 'written' | 'gone' | 'fenced' | StoredBlob
 
@@ -41,8 +56,7 @@ export interface PartitionStore {
 	open(partition: string, request: OpenRequest): Promise<Opening>
 	/** One round trip: writes, and gives the lease back. */
 	commit(partition: string, commit: Commit): Promise<CommitAnswer>
-	/** @param lifetime milliseconds */
-	create(partition: string, sealed: string, expiresOn: number, lifetime: number): Promise<void>
+	create(partition: string, blob: NewBlob): Promise<void>
 	/** @returns false when the lease is somebody else's by now */
 	renew(partition: string, holder: string): Promise<boolean>
 	/** Gives the lease back with nothing written; with a failure, for the others to know for a while. */
@@ -77,7 +91,7 @@ export class CarriedStore implements PartitionStore {
 		return 'written'
 	}
 
-	async create(_partition: string, sealed: string): Promise<void> {
+	async create(_partition: string, { sealed }: NewBlob): Promise<void> {
 		this.written = sealed
 	}
 

@@ -7,7 +7,7 @@ import { createMsalClient, readTokenCache, translateMsalError } from './msal-cli
 import { CarriedStore } from './partition-store.js'
 import { authority, clientAssertion, providerCall, toWireToken } from './provider.js'
 import { holdsOnly, latestExpiry, mergeTokenCaches, type TokenCacheJson } from './token-cache.js'
-import { enterSession } from './user-index.js'
+import { enterSession, markOf } from './user-index.js'
 import { verifyIdToken } from './verify-id-token.js'
 
 /** Redeems an authorization code, once: claims the transaction, verifies who it is, stores the new partition. */
@@ -59,7 +59,12 @@ async function redeemClaimed(params: RedeemParams): Promise<RedeemResult> {
 	const sealed = sealCache(params.partition, cache)
 	// The index first: what it says too much is found out when it is read.
 	await enterSession(account, params.partition, Date.now() + params.lifetime)
-	await redisStore?.create(params.partition, sealed, latestExpiry(cache), params.lifetime)
+	await redisStore?.create(params.partition, {
+		sealed,
+		expiresOn: latestExpiry(cache),
+		lifetime: params.lifetime,
+		mark: markOf(account),
+	})
 	const left =
 		params.previous && (await redisStore?.remove(params.previous.partition).catch(() => 'left' as const))
 	return {

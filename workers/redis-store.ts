@@ -1,10 +1,11 @@
 import type { Result } from 'ioredis'
 import type { WireError } from '../src/errors.js'
 import { onRedis, openRedis, type RedisConnection } from '../src/redis-client.js'
+import { partitionKey, writeBeside } from '../src/redis-partition.js'
 import type { ClaimParams, StoredBlob } from '../src/wire.js'
 import type { CommitAnswer, Opening, PartitionStore } from './partition-store.js'
 
-type OpenAnswer = [0] | [1, string, string | null, number] | [2, string] | [3, string]
+type OpenAnswer = [0] | [1, string, string | null, number, string | null] | [2, string] | [3, string]
 type CommitReply = [0] | [1] | [2, string, string | null] | [3]
 
 declare module 'ioredis' {
@@ -38,10 +39,10 @@ declare module 'ioredis' {
 
 /**
  * Scripts, because each of these has to be one step. All keys of a partition share a hash slot.
- * KEYS: the blob as a hash `{ v: version, b: sealed, x: expiry of its longest-lived token }`, the lease, the failure.
+ * KEYS: the blob's hash (see `partitionKey`), the lease, the failure.
  */
 const scripts = {
-	/** {0} gone, {1, version, blob, leased}, {2, version} somebody else holds the lease, {3, error} failed a moment ago. */
+	/** {0} gone, {1, version, blob, leased, mark}, {2, version} somebody else holds the lease, {3, error} failed a moment ago. */
 	koaMsalOpen: {
 		numberOfKeys: 3,
 		lua: `
@@ -59,7 +60,7 @@ if ARGV[3] ~= 'never' then
     leased = 1
   end
 end
-return {1, version, redis.call('HGET', KEYS[1], 'b'), leased}
+return {1, version, redis.call('HGET', KEYS[1], 'b'), leased, redis.call('HGET', KEYS[1], 'i')}
 `,
 	},
 	/**
@@ -121,8 +122,7 @@ function once(work: () => void): () => void {
 export function createRedisStore(connection: RedisConnection, namespace: string, leaseTime: number) {
 	const client = openRedis(connection)
 	for (const [name, script] of Object.entries(scripts)) client.defineCommand(name, script)
-	// Braces: the keys of one partition share a hash slot in a cluster.
-	const tokensKey = (partition: string) => `${namespace}:t:{${partition}}`
+	const tokensKey = (partition: string) => partitionKey(namespace, partition)
 	const leaseKey = (partition: string) => `${namespace}:l:{${partition}}`
 	const failureKey = (partition: string) => `${namespace}:f:{${partition}}`
 	const claimKey = (transaction: string) => `${namespace}:u:${transaction}`
@@ -149,6 +149,7 @@ export function createRedisStore(connection: RedisConnection, namespace: string,
 							state: 'open',
 							stored: { version: Number(answer[1]), sealed: answer[2] ?? '' },
 							leased: answer[3] === 1,
+							...(answer[4] !== null && { mark: answer[4] }),
 						}
 					case 2:
 						return { state: 'busy', version: Number(answer[1]) }
@@ -172,12 +173,12 @@ export function createRedisStore(connection: RedisConnection, namespace: string,
 				return answer[0] === 1 ? 'written' : answer[0] === 0 ? 'gone' : 'fenced'
 			}),
 
-		create: (partition, sealed, expiresOn, lifetime) =>
+		create: (partition, { sealed, expiresOn, lifetime, mark }) =>
 			onRedis(client, async () => {
 				const key = tokensKey(partition)
 				const written = await client
 					.multi()
-					.hset(key, { v: 1, b: sealed, x: expiresOn })
+					.hset(key, { v: 1, b: sealed, x: expiresOn, i: mark })
 					.pexpire(key, lifetime)
 					.exec()
 				throwFirst(written)
@@ -235,6 +236,11 @@ export function createRedisStore(connection: RedisConnection, namespace: string,
 	return {
 		...store,
 		index,
+		/** Remembers which names the index has a partition under. */
+		mark: (partition: string, mark: string) =>
+			onRedis(client, () => writeBeside(client, tokensKey(partition), 'i', mark)),
+		/** Milliseconds that a partition has left; not above 0 when it is gone. */
+		lifetime: (partition: string) => onRedis(client, () => client.pttl(tokensKey(partition))),
 		exists: (partition: string) =>
 			onRedis(client, async () => (await client.exists(tokensKey(partition))) === 1),
 		/** @returns the mark of an earlier claim, or `undefined`: the transaction is now ours. */

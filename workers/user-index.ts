@@ -13,19 +13,38 @@ function hashOf(secret: KeyObject, name: string): string {
 		.digest('base64url')
 }
 
-/** A name under every secret: another process may have another newest one. */
+/** By the newest secret, of which there is always one. */
+const newestHashOf = (name: string) => hashOf(settings.secrets[0] as KeyObject, name)
+
+/** By every secret: another process may have another newest one. */
 const hashesOf = (name: string) => settings.secrets.map((secret) => hashOf(secret, name))
 
-/** Enters a session under all names of its user, by the newest secret. @param expiresOn milliseconds since the epoch */
+/** Enters a session under all names of its user. @param expiresOn milliseconds since the epoch */
 export async function enterSession(
 	account: SignedInAccount,
 	partition: string,
 	expiresOn: number,
 ): Promise<void> {
-	const secret = settings.secrets[0]
-	if (!redisStore || !secret) return
-	const { index } = redisStore
-	await Promise.all(namesOf(account).map((name) => index.add(hashOf(secret, name), partition, expiresOn)))
+	const hashes = namesOf(account).map(newestHashOf)
+	await Promise.all(hashes.map((hash) => redisStore?.index.add(hash, partition, expiresOn)))
+}
+
+/** Tells which names a session is entered under, and by which secret, without telling either. */
+export function markOf(account: SignedInAccount): string {
+	return newestHashOf(JSON.stringify(namesOf(account)))
+}
+
+/**
+ * Enters a session anew whose mark is another: by the newest secret, before the older one is taken away, and by the
+ * name that its user has now. The mark is written last, so that what fails is done at the next look.
+ * @throws ERR_STORE_UNAVAILABLE
+ */
+export async function enterAnew(account: SignedInAccount, partition: string, mark: string): Promise<void> {
+	if (!redisStore || mark === markOf(account)) return
+	const lifetime = await redisStore.lifetime(partition)
+	if (lifetime <= 0) return
+	await enterSession(account, partition, Date.now() + lifetime)
+	await redisStore.mark(partition, markOf(account))
 }
 
 /** Takes a session out, whatever secret it was entered under. */
