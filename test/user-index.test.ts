@@ -237,8 +237,26 @@ for (const kind of ['memory', 'Redis'] as const)
 				assert.deepEqual(await indexed(), [])
 			})
 
+			it('leave the index when another sign-in takes their place, the same user’s or somebody else’s', async () => {
+				const client = redis.client()
+				await client.flushall()
+				const browser = app.browser()
+				const entries = async () => {
+					const keys = await client.keys('*:i:*')
+					return (await Promise.all(keys.map((key) => client.zrange(key, '0', '-1')))).flat()
+				}
+				for (const { name } of [n, n, john]) {
+					for (const cookie of browser.jar.cookies)
+						if (cookie.name.startsWith('idp_')) browser.jar.clear(cookie.name)
+					assert.equal((await app.signIn(browser, name)).status, 200)
+					const { partition } = (app.seen.session as { msal: SessionTicket }).msal
+					assert.deepEqual(await entries(), [partition, partition], 'by id and by name')
+				}
+			})
+
 			it('are not another’s, whatever the index says', async () => {
 				const client = redis.client()
+				await client.flushall()
 				await signIn(n)
 				const keys = await client.keys('*:i:*')
 				const partition = await signIn(john)

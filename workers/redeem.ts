@@ -1,13 +1,13 @@
 import { BrokerError } from '../src/errors.js'
-import type { RedeemParams, RedeemResult, SignedInAccount, StoredBlob } from '../src/wire.js'
-import { toAccount } from './account.js'
+import type { RedeemParams, RedeemResult, StoredBlob } from '../src/wire.js'
+import { ownerOf, toAccount } from './account.js'
 import { openCache, sealCache } from './blobs.js'
 import { ownAuthority, redisStore, settings } from './context.js'
 import { createMsalClient, readTokenCache, translateMsalError } from './msal-client.js'
 import { CarriedStore } from './partition-store.js'
 import { authority, clientAssertion, providerCall, toWireToken } from './provider.js'
 import { holdsOnly, latestExpiry, mergeTokenCaches, type TokenCacheJson } from './token-cache.js'
-import { enterSession, markOf } from './user-index.js'
+import { enterSession, leaveSession, markOf } from './user-index.js'
 import { verifyIdToken } from './verify-id-token.js'
 
 /** Redeems an authorization code, once: claims the transaction, verifies who it is, stores the new partition. */
@@ -54,8 +54,9 @@ async function redeemClaimed(params: RedeemParams): Promise<RedeemResult> {
 		throw new BrokerError('ERR_LOGIN_REJECTED', 'The provider’s answer does not say whose it is.')
 
 	const account = toAccount(homeAccountId, claims)
-	const previous = params.previous && (await readPrevious(params.previous, account))
-	if (previous) cache = mergeTokenCaches(previous, cache)
+	const previous = params.previous && (await readPrevious(params.previous))
+	if (previous && holdsOnly(previous, homeAccountId) && ownAuthority.accepts(previous, account))
+		cache = mergeTokenCaches(previous, cache)
 	const sealed = sealCache(params.partition, cache)
 	// The index first: what it says too much is found out when it is read.
 	await enterSession(account, params.partition, Date.now() + params.lifetime)
@@ -66,7 +67,7 @@ async function redeemClaimed(params: RedeemParams): Promise<RedeemResult> {
 		mark: markOf(account),
 	})
 	const left =
-		params.previous && (await redisStore?.remove(params.previous.partition).catch(() => 'left' as const))
+		params.previous && (await leavePrevious(params.previous.partition, previous).catch(() => 'left' as const))
 	return {
 		claimed: true,
 		account,
@@ -76,19 +77,24 @@ async function redeemClaimed(params: RedeemParams): Promise<RedeemResult> {
 	}
 }
 
-/** The cache of the session that the sign-in started from, if it is there and is the same account's, of here. */
-async function readPrevious(
-	previous: { readonly partition: string; readonly stored?: StoredBlob },
-	account: SignedInAccount,
-): Promise<TokenCacheJson | undefined> {
+/** The cache of the session that the sign-in started from, if it is there. */
+async function readPrevious(previous: {
+	readonly partition: string
+	readonly stored?: StoredBlob
+}): Promise<TokenCacheJson | undefined> {
 	const { partition, stored } = previous
 	const store = redisStore ?? new CarriedStore(stored)
 	try {
 		const opening = await store.open(partition, { holder: '', leaseUnlessBeyond: 'never' })
-		const cache = await openCache(store, partition, opening.state === 'open' ? opening.stored : undefined)
-		return holdsOnly(cache, account.homeAccountId) && ownAuthority.accepts(cache, account) ? cache : undefined
+		return await openCache(store, partition, opening.state === 'open' ? opening.stored : undefined)
 	} catch (error) {
 		if (error instanceof BrokerError && error.code === 'ERR_SIGNED_OUT') return undefined
 		throw error
 	}
+}
+
+/** Its partition goes, and so does its place in the index; the web session is its owner's to end. */
+async function leavePrevious(partition: string, cache: TokenCacheJson | undefined): Promise<void> {
+	const account = cache && ownerOf(cache)
+	await Promise.all([redisStore?.remove(partition), account && leaveSession(account, partition)])
 }
