@@ -325,7 +325,8 @@ export class TokenBroker {
 	}
 
 	/**
-	 * Ends a session's tokens: in memory, in the store, in other processes, and for whatever is under way.
+	 * Ends a session: its tokens, in memory, in the store, in other processes, and for whatever is under way; and the
+	 * web session that they belong to, with all its data, whoever asks and wherever it is.
 	 * @returns where the provider's own session is ended, when that is known
 	 * @throws ERR_STORE_UNAVAILABLE, ERR_OVERLOADED, ERR_WORKER_FAILED when the store could not be told
 	 */
@@ -341,8 +342,10 @@ export class TokenBroker {
 
 	/** A sign-out that the store can't be told now is told later, whatever the caller does. */
 	async #endPartition(partition: string, account: SignedInAccount): Promise<void> {
+		const { store } = this.#settings
+		if (store.kind === 'memory') store.end(partition)
 		this.#forget(partition)
-		if (this.#settings.store.kind === 'memory') return
+		if (store.kind === 'memory') return
 		try {
 			await this.#pool.run('signOut', { partition, account })
 		} catch (error) {

@@ -4,6 +4,8 @@ import type { SignedInAccount, StoredBlob, UserReference } from './wire.js'
 
 interface HeldPartition extends StoredBlob {
 	readonly account: SignedInAccount
+	/** The key of its web session. */
+	readonly session?: string
 }
 
 /** Sessions held at most. Beyond it the least recently used is signed out: this store is for one process. */
@@ -57,9 +59,25 @@ export class MemoryTokenStore {
 		const ttl = this.#partitions.getRemainingTTL(partition)
 		// People are renamed.
 		this.#leave(current.account, partition)
-		this.#partitions.set(partition, { version: current.version + 1, sealed, account }, { ttl })
+		this.#partitions.set(partition, { ...current, version: current.version + 1, sealed, account }, { ttl })
 		this.#enter(account, partition)
 		return true
+	}
+
+	/** Lets {@link end} find a web session. @returns false when the partition is gone */
+	bind(session: string, partition: string): boolean {
+		const current = this.#partitions.get(partition)
+		if (!current) return false
+		const ttl = this.#partitions.getRemainingTTL(partition)
+		this.#partitions.set(partition, { ...current, session }, { ttl })
+		return true
+	}
+
+	/** Removes a partition together with its web session. */
+	end(partition: string): void {
+		const session = this.#partitions.get(partition)?.session
+		if (session !== undefined) this.sessions.delete(session)
+		this.remove(partition)
 	}
 
 	#enter(account: SignedInAccount, partition: string): void {

@@ -3,7 +3,7 @@ import type { RedisClient } from './redis-client.js'
 /**
  * Where a partition is in Redis: a hash of what was written when, under one key.
  * `v`: the version of the blob; without one the partition is gone. `b`: the blob, sealed. `x`: when its
- * longest-lived token expires. `i`: which names the index has it under.
+ * longest-lived token expires. `i`: which names the index has it under. `s`: the key of its web session.
  *
  * Braces: all keys of a partition share a hash slot in a cluster.
  */
@@ -21,7 +21,7 @@ return 1
 export async function writeBeside(
 	client: RedisClient,
 	key: string,
-	field: 'i',
+	field: 'i' | 's',
 	value: string,
 ): Promise<boolean> {
 	return (await client.eval(writeBesideScript, 1, key, field, value)) === 1

@@ -29,7 +29,7 @@ export interface RemoteBroker {
 	acquireSilent(session: SessionLike, request?: SilentRequest): Promise<AcquiredToken>
 
 	/**
-	 * Ends a session's tokens, like the broker's own `signOut`.
+	 * Ends a session, its tokens and its data, like the broker's own `signOut`.
 	 * @returns where the provider's own session is ended, when that is known
 	 * @throws ERR_STORE_UNAVAILABLE, ERR_OVERLOADED, ERR_WORKER_FAILED when the store could not be told
 	 * @throws ERR_BROKER_CLOSED, ERR_BAD_REQUEST

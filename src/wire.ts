@@ -202,7 +202,7 @@ export interface WireTasks {
 	metadata: { params: Record<string, never>; result: ProviderMetadata }
 	redeem: { params: RedeemParams; result: RedeemResult }
 	acquire: { params: AcquireParams; result: AcquireAnswer }
-	/** Deletes a partition, and tells the other processes. */
+	/** Ends a partition and its web session, and tells the other processes. */
 	signOut: {
 		params: { readonly partition: string; readonly account?: SignedInAccount }
 		result: Record<string, never>

@@ -108,7 +108,7 @@ describe('the callback', () => {
 	const held = () => heldIn(redis)
 
 	async function keys(kind: 's' | 't'): Promise<number> {
-		return (await held()).filter((line) => line.includes(`:${kind}:`)).length
+		return (await held()).filter((line) => line.split(' ')[0]?.includes(`:${kind}:`)).length
 	}
 
 	async function whoIs(browser: Browser, at = app): Promise<string | undefined> {
@@ -645,6 +645,27 @@ describe('the callback', () => {
 			assert.equal(await whoIs(browser, query), people.charles.upn)
 			assert.deepEqual((await browser.get(`${query.origin}/kept`)).json(), { kept: null })
 			assert.deepEqual([await keys('s'), await keys('t')], before)
+		})
+
+		it('A18: takes the place of a session that has begun after it in the same browser', async () => {
+			const browser = createBrowser({ origins: [world.standIn.pagesOrigin] })
+			browsers.push(browser)
+			const before = [await keys('s'), await keys('t')]
+			const answers: string[] = []
+			for (const name of ['Ada Lovelace', 'Charles Babbage']) {
+				await browser.follow(`${query.origin}/user/login`)
+				answers.push((await browser.press(name)).left as string)
+				for (const cookie of browser.jar.cookies)
+					if (cookie.name.startsWith('idp_')) browser.jar.clear(cookie.name)
+			}
+			await browser.get(answers[1] as string)
+			assert.equal(await whoIs(browser, query), people.charles.upn)
+			await browser.get(answers[0] as string)
+			assert.equal(await whoIs(browser, query), people.ada.upn)
+			assert.deepEqual(
+				[await keys('s'), await keys('t')],
+				before.map((count) => count + 1),
+			)
 		})
 
 		it('A3: leads to the same page when the address is loaded again', async () => {

@@ -87,7 +87,8 @@ describe('rolling the secrets', () => {
 
 	for (const kind of ['memory', 'Redis'] as const)
 		it(`seals anew only what has not changed since it was read, in ${kind}`, async () => {
-			const backend = kind === 'Redis' ? createRedisBackend(store()) : createMemoryBackend(memoryTokenStore())
+			const backend =
+				kind === 'Redis' ? createRedisBackend(store(), 'koa-msal') : createMemoryBackend(memoryTokenStore())
 			try {
 				await backend.create('koa-msal:test', 'changed', 60_000)
 				await backend.reseal('koa-msal:test', 'as it was read', 'sealed anew')

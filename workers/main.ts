@@ -17,8 +17,7 @@ const tasks: Tasks = {
 	exists: async ({ partition }) => ({ exists: redisStore ? await redisStore.exists(partition) : true }),
 	metadata: async () => (await authority()).metadata,
 	signOut: async ({ partition, account }) => {
-		await redisStore?.remove(partition)
-		if (account) await leaveSession(account, partition)
+		await Promise.all([redisStore?.end(partition), account && leaveSession(account, partition)])
 		return {}
 	},
 	findSessions: async ({ user }) => ({ sessions: await findSessions(user) }),

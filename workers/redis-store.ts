@@ -26,6 +26,7 @@ declare module 'ioredis' {
 			expiresOn: number,
 			holder: string,
 		): Result<CommitReply, Context>
+		koaMsalEnd(tokens: string, lease: string, failure: string): Result<string | null, Context>
 		koaMsalRenew(lease: string, holder: string, milliseconds: number): Result<number, Context>
 		koaMsalRelease(
 			lease: string,
@@ -85,6 +86,20 @@ redis.call('HSET', KEYS[1], 'v', version + 1, 'b', ARGV[2], 'x', ARGV[3])
 return {1}
 `,
 	},
+	/**
+	 * Signs out, and tells the key of the web session, which lives in another slot. It is kept, and nothing else is, until
+	 * that is deleted: who fails in between is told it again.
+	 */
+	koaMsalEnd: {
+		numberOfKeys: 3,
+		lua: `
+redis.call('DEL', KEYS[2], KEYS[3])
+local session = redis.call('HGET', KEYS[1], 's')
+if not session then redis.call('DEL', KEYS[1]) return false end
+redis.call('HDEL', KEYS[1], 'v', 'b', 'x', 'i')
+return session
+`,
+	},
 	koaMsalRenew: {
 		numberOfKeys: 1,
 		lua: `
@@ -127,6 +142,9 @@ export function createRedisStore(connection: RedisConnection, namespace: string,
 	const failureKey = (partition: string) => `${namespace}:f:{${partition}}`
 	const claimKey = (transaction: string) => `${namespace}:u:${transaction}`
 	const throttleKey = (tenant: string) => `${namespace}:h:${tenant}`
+
+	/** Other processes hold a partition's tokens in memory: they forget them now. It is signed out in any case. */
+	const tell = (partition: string) => client.publish(`${namespace}:signed-out`, partition).catch(warnOfNotice)
 
 	const store: PartitionStore = {
 		open: (partition, { holder, leaseUnlessBeyond }) =>
@@ -201,8 +219,7 @@ export function createRedisStore(connection: RedisConnection, namespace: string,
 		remove: (partition) =>
 			onRedis(client, async () => {
 				await client.del(tokensKey(partition), leaseKey(partition), failureKey(partition))
-				// Other processes hold its tokens in memory: they forget them now. It is signed out in any case.
-				await client.publish(`${namespace}:signed-out`, partition).catch(warnOfNotice)
+				await tell(partition)
 			}),
 	}
 
@@ -241,8 +258,16 @@ export function createRedisStore(connection: RedisConnection, namespace: string,
 			onRedis(client, () => writeBeside(client, tokensKey(partition), 'i', mark)),
 		/** Milliseconds that a partition has left; not above 0 when it is gone. */
 		lifetime: (partition: string) => onRedis(client, () => client.pttl(tokensKey(partition))),
+		/** Removes a partition together with its web session. */
+		end: (partition: string) =>
+			onRedis(client, async () => {
+				const key = tokensKey(partition)
+				const session = await client.koaMsalEnd(key, leaseKey(partition), failureKey(partition))
+				await Promise.all([tell(partition), session !== null && client.del(session)])
+				if (session !== null) await client.del(key)
+			}),
 		exists: (partition: string) =>
-			onRedis(client, async () => (await client.exists(tokensKey(partition))) === 1),
+			onRedis(client, async () => (await client.hexists(tokensKey(partition), 'v')) === 1),
 		/** @returns the mark of an earlier claim, or `undefined`: the transaction is now ours. */
 		claim: ({ transaction, value, lifetime }: ClaimParams) =>
 			onRedis(client, async () => {

@@ -54,8 +54,10 @@ async function enter(
 	const access = requireSessionAccess(ctx)
 	const kept = startedFrom === undefined ? {} : await leave(access, startedFrom)
 	const keeps = !kept.ticket || sameAccount(kept.ticket, ticket)
-	// In query mode the request brings a session as well: mostly the one the sign-in started from.
+	// In query mode the request brings a session as well: mostly the one the sign-in started from. It is ended here
+	// and not by the sign-out below, after which this request could begin no other.
 	const own = ticketOf(ctx.session)
+	if (access.id !== undefined && access.id !== startedFrom) await access.end(access.id)
 	const orphans = new Set([kept.ticket?.partition, own?.partition])
 	orphans.delete(replaced)
 	for (const partition of orphans)

@@ -1,6 +1,7 @@
 import redisStore from 'koa-redis'
 import type { MemoryTokenStore } from '../memory-token-store.js'
 import { onRedis, openRedis } from '../redis-client.js'
+import { partitionKey, writeBeside } from '../redis-partition.js'
 import type { RedisTokenStore } from '../redis-token-store.js'
 
 /** Where sealed sessions are kept. Times are milliseconds. */
@@ -15,10 +16,13 @@ export interface SessionBackend {
 	touch(key: string, lifetime: number): Promise<void>
 	/** @returns whether it was there */
 	remove(key: string): Promise<boolean>
+	/** Lets a sign-out find the session by the partition of its ticket. @returns whether that is there */
+	bind(key: string, partition: string): Promise<boolean>
 	close(): Promise<void>
 }
 
-export function createMemoryBackend({ sessions }: MemoryTokenStore): SessionBackend {
+export function createMemoryBackend(store: MemoryTokenStore): SessionBackend {
+	const { sessions } = store
 	return {
 		get: async (key) => sessions.get(key),
 		create: async (key, sealed, lifetime) => {
@@ -37,6 +41,7 @@ export function createMemoryBackend({ sessions }: MemoryTokenStore): SessionBack
 			if (sealed !== undefined) sessions.set(key, sealed, { ttl: lifetime })
 		},
 		remove: async (key) => sessions.delete(key),
+		bind: async (key, partition) => store.bind(key, partition),
 		close: async () => {},
 	}
 }
@@ -50,7 +55,7 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2]
  * tell what it found.
  * @throws ERR_STORE_UNAVAILABLE from every method but `close`
  */
-export function createRedisBackend({ connection }: RedisTokenStore): SessionBackend {
+export function createRedisBackend({ connection }: RedisTokenStore, namespace: string): SessionBackend {
 	const client = openRedis(connection)
 	// What it stores is sealed text, not JSON.
 	const store = redisStore({ client, serialize: String, unserialize: String })
@@ -69,6 +74,8 @@ export function createRedisBackend({ connection }: RedisTokenStore): SessionBack
 				await client.pexpire(key, Math.ceil(lifetime))
 			}),
 		remove: (key) => onRedis(client, async () => (await client.del(key)) > 0),
+		bind: (key, partition) =>
+			onRedis(client, () => writeBeside(client, partitionKey(namespace, partition), 's', key)),
 		close: async () => client.disconnect(),
 	}
 }

@@ -97,7 +97,7 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 	const { store, secrets, auth, namespace } = settings
 	const { idleTimeout, absoluteTimeout } = settings.session
 	const { clientId } = auth
-	const backend = store.kind === 'redis' ? createRedisBackend(store) : createMemoryBackend(store)
+	const backend = store.kind === 'redis' ? createRedisBackend(store, namespace) : createMemoryBackend(store)
 	const sealer = createSealer(secrets, clientId)
 	const keygrip = new Keygrip(
 		secrets.map((secret) => deriveKey(secret, 'session-cookie', clientId)) as unknown as string[],
@@ -131,6 +131,17 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 		}
 		await backend.remove(key)
 		return undefined
+	}
+
+	/** @returns false when the person was signed out meanwhile: nothing of them stays */
+	const bindOrEnd = async (key: string, partition: string): Promise<boolean> => {
+		if (await backend.bind(key, partition)) return true
+		await backend.remove(key)
+		process.emitWarning(
+			'a session was ended as it began, for its tokens are gone: has the broker another store?',
+			'KoaMsalWarning',
+		)
+		return false
 	}
 
 	const koaSessionOptions: CreateSessionOptions = {
@@ -182,8 +193,12 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 					request.ended = true
 					await backend.remove(key)
 				} else if (!request.ended) {
-					if (request.loaded !== key) await backend.create(key, sealed, lifetime)
+					const isNew = request.loaded !== key
+					if (isNew) await backend.create(key, sealed, lifetime)
 					else request.ended = !(await backend.replace(key, sealed, lifetime))
+					// After it is stored: a sign-out that comes between finds nothing to end, and leaves nothing to bind to.
+					if (partition !== undefined && (isNew || signedInNow) && !request.ended)
+						request.ended = !(await bindOrEnd(key, partition))
 				}
 				// Ended meanwhile, by a sign-out or a sign-in: neither the session nor its cookie comes back.
 				if (request.ended) request.cookie = 'keep'
