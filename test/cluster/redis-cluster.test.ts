@@ -5,12 +5,13 @@ import { after, before, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Cluster, type Redis } from 'ioredis'
 import { people } from '../../dev/people.js'
-import type { SessionTicket } from '../../src/index.js'
+import { redisTokenStore, type SessionTicket } from '../../src/index.js'
 import type { Reply } from '../fixtures/broker-process.js'
+import { createApplication } from '../support/application.js'
 import type { BrokerProcess } from '../support/broker-process.js'
 import { expire, readCache } from '../support/expire.js'
 import { startRedis, type TestRedis } from '../support/redis.js'
-import { createSetting, type Session, type Setting } from './setting.js'
+import { createSetting, type Session, type Setting, secret } from './setting.js'
 
 async function freePort(): Promise<number> {
 	const server = createServer().listen(0, '127.0.0.1')
@@ -55,6 +56,7 @@ const tokens = (replies: readonly Reply[]) =>
 describe('a Redis Cluster of three nodes', { timeout: 60_000 }, () => {
 	let nodes: TestRedis[]
 	let cluster: Cluster
+	let startupNodes: { host: string; port: number }[]
 	let setting: Setting
 	let first: BrokerProcess
 	let second: BrokerProcess
@@ -62,7 +64,7 @@ describe('a Redis Cluster of three nodes', { timeout: 60_000 }, () => {
 
 	before(async () => {
 		nodes = await startCluster()
-		const startupNodes = nodes.map(({ port }) => ({ host: '127.0.0.1', port: port as number }))
+		startupNodes = nodes.map(({ port }) => ({ host: '127.0.0.1', port: port as number }))
 		cluster = new Cluster(startupNodes, { redisOptions: { disconnectTimeout: 50 } })
 		setting = await createSetting({ rotation: 'strict' }, {}, { nodes: startupNodes })
 		;[first, second] = await Promise.all([setting.start(), setting.start()])
@@ -133,5 +135,36 @@ describe('a Redis Cluster of three nodes', { timeout: 60_000 }, () => {
 		}
 		assert.deepEqual(await sessionsOfGrace(second), partitions(sessions.map(({ msal }) => msal)))
 		assert.ok((await second.acquire(sessions)).every((reply) => 'token' in reply))
+	})
+
+	it('ends people’s web sessions, which are in other slots than their tokens and the index', async () => {
+		const { world } = setting
+		const app = await createApplication(world, {
+			secrets: [secret],
+			store: redisTokenStore({ nodes: startupNodes }),
+		})
+		const { tenantId } = world.standIn
+		const user = { tenantId, mail: people.charles.upn }
+		const keysOf = async (kind: string) =>
+			(await Promise.all(nodes.map((node) => node.client().keys(`*:${kind}:*`)))).map((keys) => keys.length)
+		const count = async (kind: string) => (await keysOf(kind)).reduce((sum, some) => sum + some)
+		try {
+			const indexed = await count('i')
+			const browsers = Array.from({ length: 12 }, () => app.browser())
+			for (const browser of browsers) await app.signIn(browser, people.charles.name)
+			assert.equal(await count('i'), indexed + 2, 'by id and by name')
+			assert.ok(
+				(await keysOf('s')).every((there) => there > 0 && there < 12),
+				'on every node',
+			)
+			const tickets = (await first.ask({ do: 'sessions', user })) as SessionTicket[]
+			assert.equal(tickets.length, 12)
+			await Promise.all(tickets.map((msal) => second.ask({ do: 'signOut', session: { msal } })))
+			assert.equal(await count('s'), 0)
+			assert.equal(await count('i'), indexed)
+			for (const browser of browsers) assert.equal((await browser.get(`${app.origin}/token`)).status, 401)
+		} finally {
+			await app.close()
+		}
 	})
 })
