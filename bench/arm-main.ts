@@ -1,4 +1,4 @@
-import { measureRound } from './measure.js'
+import { measureFixedRate, measureRound } from './measure.js'
 import { answerCalls } from './process.js'
 import type { Arm, CreateArm, Params, World } from './scenario.js'
 import { schedules } from './schedule.js'
@@ -16,10 +16,11 @@ const calls = {
 		params = given.params
 		arm = await createArm(params, given.world)
 		await arm.prepare()
-		await schedules[params.schedule](arm, params, warmUpShare)
 	},
+	warmUp: () => schedules[params.schedule](arm, params, warmUpShare).then(() => {}),
 	prepare: () => arm.prepare(),
 	round: () => measureRound(arm, params),
+	fixedRate: () => measureFixedRate(arm, params),
 }
 
 export type ArmCalls = typeof calls

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { performance } from 'node:perf_hooks'
 import { Agent, request } from 'undici'
-import { clientId, peopleCount, tokensOf } from './people.js'
+import { clientId, codeOf, peopleCount, tokensOf } from './people.js'
 import type { RunningProcess } from './process.js'
 import type { ProviderCalls } from './provider-main.js'
 import type { World } from './scenario.js'
@@ -13,17 +13,24 @@ import type { World } from './scenario.js'
 export async function measureCapacity(
 	provider: RunningProcess<ProviderCalls>,
 	{ authority, caFile, startedAt }: World,
+	grant: 'refresh' | 'login',
 	milliseconds: number,
 ): Promise<number> {
 	const dispatcher = new Agent({ connect: { ca: readFileSync(caFile, 'utf8') }, connections: 64 })
 	const url = `${authority}/oauth2/v2.0/token`
 	const headers = { 'content-type': 'application/x-www-form-urlencoded' }
+	const grantOf = (person: number) =>
+		grant === 'refresh'
+			? {
+					grant_type: 'refresh_token',
+					refresh_token: tokensOf(person, 'seeded', `${authority}/v2.0`, startedAt).refreshToken,
+				}
+			: { grant_type: 'authorization_code', code: codeOf(person, 'nonce'), code_verifier: 'v'.repeat(43) }
 	const bodies = Array.from({ length: 64 }, (_, person) =>
 		new URLSearchParams({
 			client_id: clientId,
-			grant_type: 'refresh_token',
 			client_assertion: 'a'.repeat(900),
-			refresh_token: tokensOf(person % peopleCount, 'seeded', `${authority}/v2.0`, startedAt).refreshToken,
+			...grantOf(person % peopleCount),
 		}).toString(),
 	)
 	const run = async (duration: number) => {
@@ -34,7 +41,7 @@ export async function measureCapacity(
 				while (performance.now() < end) {
 					const answer = await request(url, { dispatcher, method: 'POST', headers, body })
 					const { byteLength } = await answer.body.arrayBuffer()
-					if (answer.statusCode !== 200 || byteLength < 5_000)
+					if (answer.statusCode !== 200 || byteLength < 4_500)
 						throw new Error(`the canned provider answered ${answer.statusCode} with ${byteLength} bytes`)
 					answered++
 				}

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, type KeyObject, sign } from 'node:crypto'
 
 export const clientId = '11111111-2222-4333-8444-555555555555'
 export const clientSecret = 'bench~secret.of-no-value'
@@ -18,6 +18,11 @@ export function objectId(person: number): string {
 	return `00000000-0000-4000-8000-${String(person).padStart(12, '0')}`
 }
 
+/** What people consent to beside, in caches of many resources; the first resource is Microsoft Graph. */
+export function resourceScope(resource: number): string {
+	return `api://resource-${resource}.contoso.example/Data.Read`
+}
+
 /** Looks random, and is the same in every process: whoever checks a token makes it anew. */
 function filler(label: string, length: number): string {
 	let text = ''
@@ -27,7 +32,8 @@ function filler(label: string, length: number): string {
 }
 
 const encode = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url')
-const header = encode({ typ: 'JWT', alg: 'RS256', kid: 'bench' })
+export const signingKeyId = 'bench'
+const header = encode({ typ: 'JWT', alg: 'RS256', kid: signingKeyId })
 const signature = filler('signature', sizes.signature)
 
 /** Shaped like RS256; nobody in a benchmark verifies it. */
@@ -38,8 +44,8 @@ function jwt(claims: object, length: number): string {
 	return `${header}.${payload}.${signature}`
 }
 
-/** `seeded` tokens are in the store before a round, `refreshed` ones come from the provider. */
-export type Generation = 'seeded' | 'refreshed'
+/** `seeded` tokens are in the store before a round; `refreshed` and `redeemed` ones come from the provider. */
+export type Generation = 'seeded' | 'refreshed' | 'redeemed'
 
 function claimsOf(person: number, issuer: string, startedAt: number) {
 	return {
@@ -67,3 +73,27 @@ export function tokensOf(person: number, generation: Generation, issuer: string,
 		clientInfo: encode({ uid: objectId(person), utid: tenantId }),
 	}
 }
+
+/** A token for another resource than Microsoft Graph; nobody asks for it, so people share it. */
+export function resourceToken(resource: number, issuer: string, startedAt: number): string {
+	const claims = claimsOf(0, issuer, startedAt)
+	return jwt({ ...claims, aud: `api://resource-${resource}.contoso.example` }, sizes.accessToken)
+}
+
+/** An authorization code says who signs in and with which nonce: the canned provider remembers nothing. */
+export const codeOf = (person: number, nonce: string) => `${person}.${nonce}`
+
+/** Signed in earnest: the broker verifies it. */
+export function signIdToken(
+	person: number,
+	nonce: string,
+	issuer: string,
+	startedAt: number,
+	key: KeyObject,
+) {
+	const signed = `${header}.${encode({ ...claimsOf(person, issuer, startedAt), nonce })}`
+	return `${signed}.${sign('sha256', Buffer.from(signed), key).toString('base64url')}`
+}
+
+/** A part of an access token that no two people and generations share: what an HTTP answer carries of it. */
+export const excerptOf = (accessToken: string) => accessToken.slice(60, 760)

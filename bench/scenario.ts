@@ -1,8 +1,17 @@
 /** What a case measures under; written to the results as it is. */
 export interface Params {
-	/** Sessions that are signed in; of `expired` ones, each is used once a round. */
+	/** `hit`: held in memory. `cached`: valid in the store. `refresh`: expired. `login`: a code is redeemed. */
+	readonly operation: 'hit' | 'cached' | 'refresh' | 'login'
+	/** Sessions that are signed in; where an operation uses one up, each is used once a round. */
 	readonly sessions: number
-	readonly tokens: 'valid' | 'expired'
+	/** Only so many of them are asked for. */
+	readonly hot?: number
+	/** For `memory`: sessions that come when as many as may be held are held. */
+	readonly beyond?: number
+	/** All sessions hold one and the same token text, so that a million of them fit. */
+	readonly sharedToken?: boolean
+	/** Access tokens, of one resource each, in a session's cache. Default 1. */
+	readonly resources?: number
 	/** Operations under way at a time. */
 	readonly inFlight: number
 	/** `turns`: that many begin together in each turn of the event loop; `lanes`: one ends, the next begins. */
@@ -11,18 +20,38 @@ export interface Params {
 	readonly operations?: number
 	readonly milliseconds?: number
 	readonly rounds: number
+	/** A second pass: operations begin at a fixed rate, whatever becomes of those before. */
+	readonly fixedRate?: { readonly arrivalsPerSecond: number; readonly milliseconds: number }
 	readonly credential: 'secret' | 'certificate'
 	readonly rsaBits?: number
 	readonly providerLatencyMs: number
 	/** Where token caches are: in the process that is measured, or in Redis. */
 	readonly store: 'memory' | 'redis'
+	/** Processes that share the store, and whether each of them asks for every session, or for its part of them. */
+	readonly processes?: { readonly count: number; readonly ask: 'all' | 'part' }
+	/** One of those processes. */
+	readonly member?: number
+	/** What HTTP requests are made of, for the scenario `http`. */
+	readonly http?: HttpParams
+}
+
+export interface HttpParams {
+	/** `throughput`: as many requests as it takes. `ping`: an unrelated route beside refreshes. */
+	readonly load: 'throughput' | 'ping'
+	readonly pingsPerSecond?: number
+	readonly refreshesPerSecond?: number
 }
 
 /** What an arm must have done, or the run fails. */
 export interface Expectation {
 	/** POSTs that reach the token endpoint, per operation: exactly this many. */
 	readonly providerCallsPerOp: number
+	/** Where an arm cannot do what the others do in a reasonable time: its own bounds, written to the results. */
+	readonly bounds?: Partial<Params>
 }
+
+/** How a case is run: `runs/<name>.ts`. */
+export type RunKind = 'arms' | 'http' | 'processes' | 'memory' | 'start'
 
 /** One row of a table for each of some arms, named as their files in `arms/`. */
 export interface Case {
@@ -34,6 +63,8 @@ export interface Case {
 export interface Scenario {
 	/** One line for the table's head. */
 	readonly summary: string
+	/** Default `arms`. */
+	readonly run?: RunKind
 	/** @param available what this machine has */
 	cases(options: {
 		readonly quick: boolean
@@ -95,4 +126,19 @@ export interface Measurement {
 	readonly latencyMs: { readonly p50: number; readonly p99: number }
 	readonly rssMiB: number
 	readonly storeCallsPerOp: number
+}
+
+/** What the pass at a fixed rate has shown. Latencies count from when an operation was due. */
+export interface FixedRate {
+	readonly arrivalsPerSecond: number
+	readonly operations: number
+	/** Until the last of them was done: longer than the arrivals took, where an arm could not keep up. */
+	readonly milliseconds: number
+	readonly mainThreadMicrosPerOp: number
+	readonly eventLoopDelayMs: Delay
+	readonly latencyMs: { readonly p50: number; readonly p99: number }
+	/** The event-loop delay as a distribution: percent and milliseconds. */
+	readonly delayPercentiles: readonly (readonly [percent: number, milliseconds: number])[]
+	/** The event-loop delay over time: the longest in each window. */
+	readonly delaySeries: { readonly windowMs: number; readonly maxMs: readonly number[] }
 }

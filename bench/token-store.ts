@@ -7,13 +7,17 @@ export interface SealedCache {
 	readonly partition: string
 	readonly account: SignedInAccount
 	readonly sealed: string
+	/** Of its longest-lived token, milliseconds since the epoch: what the store's index of leases goes by. */
+	readonly expiresOn: number
 }
 
 /** A token store that can be filled without a sign-in. */
 export interface SeededStore {
 	readonly store: TokenStore
-	/** Takes sealed caches, in place of those of the round before. */
-	fill(caches: readonly SealedCache[]): Promise<void>
+	/** Takes sealed caches. */
+	fill(caches: Iterable<SealedCache>): Promise<void>
+	/** Drops partitions of a round before. */
+	drop(partitions: Iterable<string>): Promise<void>
 	/** Calls so far: of the memory store reads and writes, of Redis all commands, a script's included. */
 	calls(): Promise<number>
 	close(): Promise<void>
@@ -48,13 +52,13 @@ function inMemory(): SeededStore {
 		calls++
 		return commit(...args)
 	}
-	let filled: readonly string[] = []
 	return {
 		store,
 		async fill(caches) {
-			for (const partition of filled) store.remove(partition)
 			for (const { partition, sealed, account } of caches) store.create(partition, sealed, lifetime, account)
-			filled = caches.map(({ partition }) => partition)
+		},
+		async drop(partitions) {
+			for (const partition of partitions) store.remove(partition)
 		},
 		calls: async () => calls,
 		close: async () => {},
@@ -63,27 +67,45 @@ function inMemory(): SeededStore {
 
 function inRedis(url: string, keyOf: (partition: string) => string): SeededStore {
 	const client = new Redis(url)
-	let filled: readonly string[] = []
-	const empty = async () => {
-		if (filled.length > 0) await client.del([...filled])
-		filled = []
-	}
+	const filled = new Set<string>()
 	return {
 		store: redisTokenStore(url),
-		async fill(caches) {
-			await empty()
-			const writes = client.pipeline()
-			for (const { partition, sealed } of caches)
-				writes.hset(keyOf(partition), { v: 1, b: sealed }).pexpire(keyOf(partition), lifetime)
-			for (const [error] of (await writes.exec()) ?? []) if (error) throw error
-			filled = caches.map(({ partition }) => keyOf(partition))
-		},
+		fill: (caches) =>
+			inBatches(caches, async (batch) => {
+				const writes = client.pipeline()
+				for (const { partition, sealed, expiresOn } of batch) {
+					const key = keyOf(partition)
+					filled.add(key)
+					writes.hset(key, { v: 1, b: sealed, x: expiresOn }).pexpire(key, lifetime)
+				}
+				for (const [error] of (await writes.exec()) ?? []) if (error) throw error
+			}),
 		calls: () => countCommands(client),
+		async drop(partitions) {
+			const keys = Array.from(partitions, keyOf)
+			await inBatches(keys, (batch) => client.unlink(...batch))
+			for (const key of keys) filled.delete(key)
+		},
 		async close() {
-			await empty()
+			await inBatches(filled, (batch) => client.unlink(...batch))
 			await client.quit()
 		},
 	}
+}
+
+/** A million commands at once are too many for one pipeline. */
+export async function inBatches<T>(
+	items: Iterable<T>,
+	work: (batch: T[]) => Promise<unknown>,
+): Promise<void> {
+	let batch: T[] = []
+	for (const item of items) {
+		batch.push(item)
+		if (batch.length < 200) continue
+		await work(batch)
+		batch = []
+	}
+	if (batch.length > 0) await work(batch)
 }
 
 /** Commands that the server has run for everybody. */

@@ -1,12 +1,14 @@
 import { createHash, createSecretKey } from 'node:crypto'
+import { AccessTokenCache, type HeldToken } from '../../src/access-token-cache.js'
+import { withOutcome } from '../../src/acquired-token.js'
 import { type AcquiredToken, createTokenBroker } from '../../src/index.js'
 import { createSealer } from '../../src/sealing.js'
-import { clientId, clientSecret, scopes } from '../people.js'
+import { clientId, clientSecret, codeOf, objectId, scopes } from '../people.js'
 import type { Arm, Params, World } from '../scenario.js'
-import { createSessionMaker, requireCertificate, type SeededSession } from '../sessions.js'
+import { createRoster, createSessionMaker, requireCertificate, type SeededSession } from '../sessions.js'
 import { createSeededStore } from '../token-store.js'
 
-const sealingSecret = 'bench-only: forty-eight different characters, 0123456789'
+export const sealingSecret = 'bench-only: forty-eight different characters, 0123456789'
 
 /** As src/settings.ts and workers/redis-store.ts name a partition. */
 const namespace = `koa-msal:${createHash('sha256').update(clientId).digest('hex').slice(0, 16)}`
@@ -14,8 +16,9 @@ const keyOf = (partition: string) => `${namespace}:t:{${partition}}`
 
 /** This library by its public API, with its default settings. Only the seeding reaches inside. */
 export async function createArm(params: Params, world: World): Promise<Arm<AcquiredToken>> {
-	const { tokens } = params
+	const { operation } = params
 	const maker = createSessionMaker(params, world)
+	const { sessions, renew } = createRoster(params, maker)
 	const sealer = createSealer([createSecretKey(Buffer.from(sealingSecret))], clientId)
 	const seeded = createSeededStore(params, world, keyOf)
 	const broker = await createTokenBroker({
@@ -32,36 +35,67 @@ export async function createArm(params: Params, world: World): Promise<Arm<Acqui
 		store: seeded.store,
 		secrets: [sealingSecret],
 		network: { caFile: world.caFile },
+		// What a sign-in leaves in Redis is soon gone.
+		session: { absoluteTimeout: 15 * 60_000 },
+		// Default, unless more are to be held.
+		...(params.sharedToken && { cache: { maxEntries: params.sessions, maxBytes: Number.MAX_SAFE_INTEGER } }),
 	})
-	let sessions: readonly SeededSession[] = []
 	/** The very strings that are held: equal ones compare at once, and look-alikes still compare equal. */
 	const expected: string[] = []
-	const outcome = tokens === 'valid' ? 'hit' : 'refreshed'
+
+	const fill = (given: readonly SeededSession[]) =>
+		seeded.fill(
+			(function* () {
+				for (const { msal, cache, expiresOn } of given)
+					yield { ...msal, expiresOn, sealed: sealer.seal('tokens', msal.partition, cache) }
+			})(),
+		)
+
+	/** Has a token read from the store into memory, as the first request of a session does. */
+	const load = async (index: number) => {
+		const token = await broker.acquireSilent(sessions[index])
+		if (token.outcome !== 'cached' || token.accessToken !== maker.tokens(index).seeded)
+			throw new Error('broker: the seeded token was not read from the store')
+		expected[index] = token.accessToken
+	}
+
+	const signIn = async (person: number): Promise<AcquiredToken> => {
+		const { transaction } = await broker.getAuthCodeUrl()
+		const { state, nonce } = transaction
+		const done = await broker.acquireByCode({ state, code: codeOf(person, nonce) }, transaction)
+		if (done.repeated || done.ticket.account.objectId !== objectId(person))
+			throw new Error('broker: somebody else was signed in')
+		return done.token
+	}
 
 	return {
 		async prepare() {
-			if (tokens === 'valid' && sessions.length > 0) return
-			sessions = Array.from({ length: params.sessions }, (_, index) => maker.session(index))
-			await seeded.fill(
-				sessions.map(({ msal: { partition, account }, cache }) => ({
-					partition,
-					account,
-					sealed: sealer.seal('tokens', partition, cache),
-				})),
-			)
-			if (tokens === 'expired') return
-			for (const [index, session] of sessions.entries()) {
-				const first = await broker.acquireSilent(session)
-				if (first.outcome !== 'cached' || first.accessToken !== maker.tokens(index).seeded)
-					throw new Error('broker: the seeded token was not read from the store')
-				expected[index] = first.accessToken
-			}
+			if (operation === 'login') return
+			const { added, removed } = renew()
+			// Of several processes on one store, the first fills it.
+			if ((params.member ?? 0) > 0) return
+			await seeded.drop(removed.map(({ msal }) => msal.partition))
+			await fill(params.sharedToken ? added.slice(0, 1) : added)
+			if (operation !== 'hit' || added.length === 0) return
+			if (params.sharedToken) {
+				const copies = await holdMore(() => load(0), sessions)
+				expected.push(...new Array<string>(copies).fill(expected[0] as string))
+			} else for (const index of sessions.keys()) await load(index)
 		},
-		start: (index) => broker.acquireSilent(sessions[index] as SeededSession),
-		check(index, token) {
-			const wanted = tokens === 'valid' ? expected[index] : maker.tokens(index).refreshed
-			if (token.outcome !== outcome || token.accessToken !== wanted)
-				throw new Error(`broker: ${token.outcome}, and not the token that was to be acquired`)
+		start: operation === 'login' ? signIn : (index) => broker.acquireSilent(sessions[index]),
+		check(index, { outcome, accessToken }) {
+			const { seeded, refreshed, redeemed } = maker.tokens(index)
+			const isDue = {
+				hit: () => outcome === 'hit' && accessToken === expected[index],
+				cached: () => outcome === 'cached' && accessToken === seeded,
+				// Another process may have been first: then its token is in the store.
+				refresh: () =>
+					(outcome === 'refreshed' || (params.processes?.ask === 'all' && outcome === 'cached')) &&
+					accessToken === refreshed,
+				login: () => outcome === 'refreshed' && accessToken === redeemed,
+			}
+			if (!isDue[operation]())
+				throw new Error(`broker: ${outcome}, and not the token that was to be acquired`)
 		},
 		storeCalls: seeded.calls,
 		async close() {
@@ -69,4 +103,31 @@ export async function createArm(params: Params, world: World): Promise<Arm<Acqui
 			await seeded.close()
 		},
 	}
+}
+
+/**
+ * Has one token read in earnest, and held for all other sessions as well: a million trips to a store that holds a
+ * million caches would take minutes and more memory than there is.
+ * @returns how many are held beside the first
+ */
+async function holdMore(first: () => Promise<void>, sessions: readonly SeededSession[]): Promise<number> {
+	const { put } = AccessTokenCache.prototype
+	let seen: { readonly cache: AccessTokenCache; readonly held: HeldToken } | undefined
+	AccessTokenCache.prototype.put = function (partition, held) {
+		seen = { cache: this, held }
+		put.call(this, partition, held)
+	}
+	try {
+		await first()
+	} finally {
+		AccessTokenCache.prototype.put = put
+	}
+	if (!seen) throw new Error('broker: nothing was held')
+	const { cache, held } = seen
+	for (const { msal } of sessions.slice(1)) {
+		const token = withOutcome(held.token, 'hit')
+		cache.put(msal.partition, { ...held, token, answer: Promise.resolve(token) })
+	}
+	if (cache.size !== sessions.length) throw new Error(`broker: ${cache.size} tokens are held`)
+	return sessions.length - 1
 }

@@ -1,75 +1,120 @@
+import { randomUUID } from 'node:crypto'
 import {
 	type AccountInfo,
 	type AuthenticationResult,
 	ConfidentialClientApplication,
+	CryptoProvider,
 	DistributedCachePlugin,
 	type ICacheClient,
+	type NodeAuthOptions,
 } from '@azure/msal-node'
 import { Redis } from 'ioredis'
-import { clientId, clientSecret, scopes } from '../people.js'
+import { clientId, clientSecret, codeOf, scopes } from '../people.js'
 import type { Arm, Params, World } from '../scenario.js'
-import { createSessionMaker, requireCertificate, type SeededSession } from '../sessions.js'
-import { countCommands, requireRedis } from '../token-store.js'
-
-interface MsalSession {
-	readonly partition: string
-	readonly account: AccountInfo
-}
+import {
+	createRoster,
+	createSessionMaker,
+	type PersonTokens,
+	requireCertificate,
+	type SeededSession,
+} from '../sessions.js'
+import { countCommands, inBatches, requireRedis } from '../token-store.js'
 
 /**
  * msal-node as its documentation recommends for web applications: a client per request, its cache filled from the
  * user's partition by `DistributedCachePlugin`, the account kept in the session. In its favour: the authority's
- * metadata is given, partitions in memory cost a `Map` look-up, and nothing is sealed.
+ * metadata is given, partitions in memory cost a `Map` look-up, nothing is sealed, the id_token's signature is not
+ * verified, and one client does both steps of a sign-in.
  * https://learn.microsoft.com/entra/msal/javascript/node/caching
  */
 export async function createArm(params: Params, world: World): Promise<Arm<AuthenticationResult>> {
+	const { operation } = params
 	const maker = createSessionMaker(params, world)
+	const { sessions, renew } = createRoster(params, maker)
 	const store = params.store === 'redis' ? redisPartitions(requireRedis(world)) : memoryPartitions()
-	const credential =
-		params.credential === 'secret' ? { clientSecret } : { clientCertificate: requireCertificate(world) }
-	let sessions: MsalSession[] = []
+	const auth = authOf(params, world)
+	const accounts = new Map<string, AccountInfo>()
 
-	const acquire = (session: MsalSession) => {
-		const partition = async () => session.partition
-		const client = new ConfidentialClientApplication({
-			auth: {
-				clientId,
-				authority: world.authority,
-				knownAuthorities: [world.host],
-				authorityMetadata: world.authorityMetadata,
-				...credential,
-			},
-			cache: {
-				cachePlugin: new DistributedCachePlugin(store.client, { getKey: partition, extractKey: partition }),
-			},
+	const clientFor = (partition: string) => createClient(auth, store.client, partition)
+	const acquire = ({ msal }: SeededSession) =>
+		clientFor(msal.partition).acquireTokenSilent({
+			account: accounts.get(msal.account.objectId) as AccountInfo,
+			scopes: [...scopes],
 		})
-		return client.acquireTokenSilent({ account: session.account, scopes: [...scopes] })
-	}
 
 	return {
 		async prepare() {
-			if (params.tokens === 'valid' && sessions.length > 0) return
-			const made = Array.from({ length: params.sessions }, (_, index) => maker.session(index))
-			await store.fill(made)
-			sessions = made.map((session) => ({
-				partition: session.msal.partition,
-				account: accountOf(session, world),
-			}))
+			if (operation === 'login') return
+			const { added, removed } = renew()
+			for (const session of added)
+				if (!accounts.has(session.msal.account.objectId))
+					accounts.set(session.msal.account.objectId, accountOf(session, world))
+			if ((params.member ?? 0) > 0) return
+			await store.drop(removed)
+			await store.fill(added)
 		},
-		start: (index) => acquire(sessions[index] as MsalSession),
-		check(index, { accessToken, fromCache }) {
-			const { seeded, refreshed } = maker.tokens(index)
-			const isValid = params.tokens === 'valid'
-			if (fromCache !== isValid || accessToken !== (isValid ? seeded : refreshed))
-				throw new Error('msal-per-request: not the token that was to be acquired')
-		},
+		start:
+			operation === 'login'
+				? (person) => redeem(clientFor(randomUUID()), person)
+				: (index) => acquire(sessions[index] as SeededSession),
+		check: (index, result) => checkResult('msal-per-request', operation, maker.tokens(index), result),
 		storeCalls: store.calls,
 		close: store.close,
 	}
 }
 
+/** What every client is made with. */
+export function authOf({ credential }: Params, world: World): NodeAuthOptions {
+	return {
+		clientId,
+		authority: world.authority,
+		knownAuthorities: [world.host],
+		authorityMetadata: world.authorityMetadata,
+		...(credential === 'secret' ? { clientSecret } : { clientCertificate: requireCertificate(world) }),
+	}
+}
+
+/** A client for one request of one user. */
+export function createClient(auth: NodeAuthOptions, cache: ICacheClient, key: string) {
+	const partition = async () => key
+	return new ConfidentialClientApplication({
+		auth,
+		cache: { cachePlugin: new DistributedCachePlugin(cache, { getKey: partition, extractKey: partition }) },
+	})
+}
+
+/** Both steps of a sign-in, as msal-node's samples take them; between them the person is at the provider. */
+export async function redeem(client: ConfidentialClientApplication, person: number) {
+	const { verifier, challenge } = await proofKeys.generatePkceCodes()
+	const [state, nonce] = [proofKeys.createNewGuid(), proofKeys.createNewGuid()]
+	const redirectUri = 'http://localhost/user/authorized'
+	const common = { scopes: [...scopes], redirectUri, state, nonce }
+	await client.getAuthCodeUrl({
+		...common,
+		responseMode: 'form_post',
+		codeChallenge: challenge,
+		codeChallengeMethod: 'S256',
+	})
+	return client.acquireTokenByCode({ ...common, code: codeOf(person, nonce), codeVerifier: verifier })
+}
+
+const proofKeys = new CryptoProvider()
+
+/** @throws Error when MSAL's result is not the token that was to be acquired */
+export function checkResult(
+	arm: string,
+	operation: Params['operation'],
+	{ seeded, refreshed, redeemed }: PersonTokens,
+	{ accessToken, fromCache }: AuthenticationResult,
+): void {
+	const isHeld = operation === 'hit' || operation === 'cached'
+	const due = isHeld ? seeded : operation === 'refresh' ? refreshed : redeemed
+	if (fromCache !== isHeld || accessToken !== due)
+		throw new Error(`${arm}: not the token that was to be acquired`)
+}
+
 /** What an application keeps of MSAL's result: the account. */
-function accountOf({ msal: { account } }: SeededSession, { host }: World): AccountInfo {
+export function accountOf({ msal: { account } }: SeededSession, { host }: World): AccountInfo {
 	return {
 		homeAccountId: account.homeAccountId,
 		environment: host,
@@ -84,6 +129,7 @@ function accountOf({ msal: { account } }: SeededSession, { host }: World): Accou
 interface Partitions {
 	readonly client: ICacheClient
 	fill(sessions: readonly SeededSession[]): Promise<void>
+	drop(sessions: readonly SeededSession[]): Promise<void>
 	calls(): Promise<number>
 	close(): Promise<void>
 }
@@ -104,8 +150,10 @@ function memoryPartitions(): Partitions {
 			},
 		},
 		async fill(sessions) {
-			partitions.clear()
 			for (const { msal, cache } of sessions) partitions.set(msal.partition, cache)
+		},
+		async drop(sessions) {
+			for (const { msal } of sessions) partitions.delete(msal.partition)
 		},
 		calls: async () => calls,
 		close: async () => {},
@@ -114,26 +162,33 @@ function memoryPartitions(): Partitions {
 
 function redisPartitions(url: string): Partitions {
 	const redis = new Redis(url)
-	let filled: readonly string[] = []
-	const empty = async () => {
-		if (filled.length > 0) await redis.del([...filled])
-		filled = []
-	}
+	const written = new Set<string>()
+	/** Milliseconds. */
+	const lifetime = 3_600_000
 	return {
 		client: {
 			get: async (key) => (await redis.get(key)) ?? '',
-			set: (key, value) => redis.set(key, value),
+			set(key, value) {
+				written.add(key)
+				return redis.set(key, value, 'PX', lifetime)
+			},
 		},
-		async fill(sessions) {
-			await empty()
-			const writes = redis.pipeline()
-			for (const { msal, cache } of sessions) writes.set(msal.partition, cache)
-			await writes.exec()
-			filled = sessions.map(({ msal }) => msal.partition)
+		fill: (sessions) =>
+			inBatches(sessions, async (batch) => {
+				const writes = redis.pipeline()
+				for (const { msal, cache } of batch) {
+					written.add(msal.partition)
+					writes.set(msal.partition, cache, 'PX', lifetime)
+				}
+				for (const [error] of (await writes.exec()) ?? []) if (error) throw error
+			}),
+		async drop(sessions) {
+			await inBatches(sessions, (batch) => redis.unlink(...batch.map(({ msal }) => msal.partition)))
+			for (const { msal } of sessions) written.delete(msal.partition)
 		},
 		calls: () => countCommands(redis),
 		async close() {
-			await empty()
+			await inBatches(written, (batch) => redis.unlink(...batch))
 			await redis.quit()
 		},
 	}

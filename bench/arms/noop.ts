@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { CreateArm } from '../scenario.js'
 
-/** The same schedule and the same waiting, no token: what measuring itself costs. */
-export const createArm: CreateArm = async ({ tokens, providerLatencyMs }) => ({
+/** The same schedule and the same waiting for the provider, no token: what measuring itself costs. */
+export const createArm: CreateArm = async ({ operation, providerLatencyMs }) => ({
 	prepare: async () => {},
-	start: tokens === 'expired' ? () => sleep(providerLatencyMs) : async () => undefined,
+	start:
+		operation === 'refresh' || operation === 'login' ? () => sleep(providerLatencyMs) : async () => undefined,
 	check: () => {},
 })

@@ -1,27 +1,44 @@
-import type { Scenario } from '../scenario.js'
+import type { Case, Params, Scenario } from '../scenario.js'
 
 export const scenario: Scenario = {
 	summary: 'a valid token is held',
-	cases: ({ quick }) => [
-		{
-			params: {
-				sessions: 1_000,
-				tokens: 'valid',
-				inFlight: 128,
-				schedule: 'turns',
-				milliseconds: quick ? 1_000 : 2_000,
-				rounds: quick ? 1 : 5,
-				// A certificate would make a client per request sign an assertion for every hit.
-				credential: 'secret',
-				providerLatencyMs: 50,
-				store: 'memory',
+	cases({ quick }) {
+		const common: Params = {
+			operation: 'hit',
+			sessions: 1_000,
+			inFlight: 128,
+			schedule: 'turns',
+			milliseconds: quick ? 500 : 2_000,
+			rounds: quick ? 1 : 5,
+			// A certificate would make a client per request sign an assertion for every hit.
+			credential: 'secret',
+			providerLatencyMs: 50,
+			store: 'memory',
+		}
+		const none = { providerCallsPerOp: 0 }
+		const many = quick ? 10_000 : 1_000_000
+		const held = (more: Partial<Params>): Case => ({
+			params: { ...common, ...more },
+			arms: { noop: none, map: none, broker: none },
+		})
+		return [
+			{
+				params: { ...common, fixedRate: { arrivalsPerSecond: 1_000, milliseconds: quick ? 1_000 : 5_000 } },
+				arms: {
+					noop: none,
+					map: none,
+					'msal-per-request': none,
+					'msal-shared': {
+						...none,
+						// At 1,000 users one call takes more than a second.
+						bounds: quick ? { sessions: 100, inFlight: 8 } : { inFlight: 1 },
+					},
+					broker: none,
+				},
 			},
-			arms: {
-				noop: { providerCallsPerOp: 0 },
-				map: { providerCallsPerOp: 0 },
-				'msal-per-request': { providerCallsPerOp: 0 },
-				broker: { providerCallsPerOp: 0 },
-			},
-		},
-	],
+			held({ sharedToken: true }),
+			held({ sharedToken: true, sessions: many, hot: 1_000 }),
+			held({ sharedToken: true, sessions: many }),
+		]
+	},
 }

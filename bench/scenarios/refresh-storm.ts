@@ -1,29 +1,35 @@
-import type { Params, Scenario } from '../scenario.js'
+import type { Case, Params, Scenario } from '../scenario.js'
 
 export const scenario: Scenario = {
 	summary: 'the tokens of all sessions have expired',
 	cases({ quick, available: { redis } }) {
-		const operations = quick ? 1_000 : 3_000
 		const best = redis ? 'redis' : 'memory'
-		const stores: readonly Params['store'][] = quick ? [best] : redis ? ['redis', 'memory'] : ['memory']
-		return stores.map((store) => ({
-			params: {
-				sessions: operations,
-				tokens: 'expired',
-				inFlight: 128,
-				schedule: 'lanes',
-				operations,
-				rounds: quick ? 1 : 5,
-				credential: 'certificate',
-				rsaBits: 2048,
-				providerLatencyMs: 50,
-				store,
-			},
-			arms: {
-				noop: { providerCallsPerOp: 0 },
-				'msal-per-request': { providerCallsPerOp: 1 },
-				broker: { providerCallsPerOp: 1 },
-			},
-		}))
+		const one = (rsaBits: number, store: Params['store'], operations: number): Case => {
+			const fixedRate = { arrivalsPerSecond: 300, milliseconds: quick ? 1_500 : 5_000 }
+			return {
+				params: {
+					operation: 'refresh',
+					sessions: Math.max(operations, (fixedRate.arrivalsPerSecond * fixedRate.milliseconds) / 1000),
+					inFlight: 128,
+					schedule: 'lanes',
+					operations,
+					rounds: quick ? 1 : 5,
+					fixedRate,
+					credential: 'certificate',
+					rsaBits,
+					providerLatencyMs: 50,
+					store,
+				},
+				arms: {
+					noop: { providerCallsPerOp: 0 },
+					'msal-per-request': { providerCallsPerOp: 1 },
+					// Each call looks at everybody's entries.
+					'msal-shared': { providerCallsPerOp: 1, bounds: { sessions: 100, operations: 100 } },
+					broker: { providerCallsPerOp: 1 },
+				},
+			}
+		}
+		const cases = [one(2048, best, quick ? 800 : 3_000), one(4096, best, quick ? 300 : 1_000)]
+		return quick || !redis ? cases : [...cases, one(2048, 'memory', 3_000)]
 	},
 }

@@ -1,0 +1,96 @@
+import { readFileSync } from 'node:fs'
+import { type IntervalHistogram, monitorEventLoopDelay, performance } from 'node:perf_hooks'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Delay, FixedRate } from './scenario.js'
+
+/** What a process spent between a start and its end. */
+export interface Reading {
+	readonly milliseconds: number
+	/** Milliseconds in which the main thread's event loop was not idle. */
+	readonly activeMs: number
+	readonly mainThreadCpuMicros?: number
+	readonly cpuMicros: number
+	readonly delay: Delay
+	readonly delayPercentiles: FixedRate['delayPercentiles']
+	readonly delaySeries: FixedRate['delaySeries']
+}
+
+/** Milliseconds of each value of the event-loop delay over time. */
+const windowMs = 100
+
+/** Percentiles that a distribution is drawn from. */
+const percents = [0, 10, 25, 50, 75, 90, 95, 99, 99.5, 99.9, 99.95, 100]
+
+/** Begins to measure this process; what came before, garbage included, is not counted. @returns how to end it */
+export async function startMeter(): Promise<() => Promise<Reading>> {
+	globalThis.gc?.()
+	const delay = monitorEventLoopDelay({ resolution: 1 })
+	const recent = monitorEventLoopDelay({ resolution: 1 })
+	const maxMs: number[] = []
+	const takeWindow = () => {
+		maxMs.push(recent.max / 1e6)
+		recent.reset()
+	}
+	delay.enable()
+	recent.enable()
+	await sleep(50)
+	delay.reset()
+	recent.reset()
+	const windows = setInterval(takeWindow, windowMs)
+	const cpu = process.cpuUsage()
+	const mainThread = mainThreadCpu()
+	const loop = performance.eventLoopUtilization()
+	const started = performance.now()
+	return async () => {
+		const milliseconds = performance.now() - started
+		const { active } = performance.eventLoopUtilization(loop)
+		const { user, system } = process.cpuUsage(cpu)
+		const mainThreadEnd = mainThreadCpu()
+		// The histogram learns of a blocked turn when the next timer fires.
+		await sleep(5)
+		delay.disable()
+		recent.disable()
+		clearInterval(windows)
+		if (recent.count > 0) takeWindow()
+		return {
+			milliseconds,
+			activeMs: active,
+			...(mainThread !== undefined &&
+				mainThreadEnd !== undefined && { mainThreadCpuMicros: mainThreadEnd - mainThread }),
+			cpuMicros: user + system,
+			delay: delayOf(delay),
+			delayPercentiles: percents.map((percent) => [
+				percent,
+				(percent === 0 ? delay.min : percent === 100 ? delay.max : delay.percentile(percent)) / 1e6,
+			]),
+			delaySeries: { windowMs, maxMs },
+		}
+	}
+}
+
+function delayOf(histogram: IntervalHistogram): Delay {
+	return {
+		p50: histogram.percentile(50) / 1e6,
+		p99: histogram.percentile(99) / 1e6,
+		p999: histogram.percentile(99.9) / 1e6,
+		max: histogram.max / 1e6,
+	}
+}
+
+/** @param values are sorted */
+export function quantiles(values: number[]): { readonly p50: number; readonly p99: number } {
+	values.sort((a, b) => a - b)
+	const at = (percent: number) =>
+		values[Math.min(values.length - 1, Math.floor((values.length * percent) / 100))] ?? 0
+	return { p50: at(50), p99: at(99) }
+}
+
+/** Microseconds that this process's main thread was on a processor, where Linux tells: its id is the process's. */
+function mainThreadCpu(): number | undefined {
+	try {
+		const [nanoseconds] = readFileSync(`/proc/self/task/${process.pid}/schedstat`, 'utf8').split(' ')
+		return Number(nanoseconds) / 1000
+	} catch {
+		return undefined
+	}
+}

@@ -1,0 +1,78 @@
+import type { ArmCalls } from '../arm-main.js'
+import { type RunningProcess, startProcess } from '../process.js'
+import { type ArmResult, bringTogether, type Round } from '../results.js'
+import type { Expectation, FixedRate } from '../scenario.js'
+import { countingCalls, type Run, withCredential } from './run.js'
+
+interface RunningArm {
+	readonly name: string
+	readonly child: RunningProcess<ArmCalls>
+	readonly expectation: Expectation
+	readonly rounds: Round[]
+	readonly passes: FixedRate[]
+}
+
+/** Passes at a fixed rate: they take longer than rounds, and their tails are long enough alone. */
+const mostPasses = 3
+
+/** Arms side by side: all are started and warmed up, then each has its round in turn. */
+export const run: Run = async ({ params, arms }, bench): Promise<ArmResult[]> => {
+	const world = await withCredential(bench.world, params)
+	const running: RunningArm[] = Object.entries(arms).map(([name, expectation]) => ({
+		name,
+		expectation,
+		child: startProcess<ArmCalls>('./arm-main.js', { NODE_EXTRA_CA_CERTS: world.caFile }),
+		rounds: [],
+		passes: [],
+	}))
+	try {
+		await bench.provider.ask('reset', { latencyMs: params.providerLatencyMs })
+		bench.progress('seeding')
+		await Promise.all(
+			running.map(({ name, child, expectation }) =>
+				child.ask('start', { name, params: { ...params, ...expectation.bounds }, world }),
+			),
+		)
+		for (const { name, child } of running) {
+			bench.progress(`${name}, warm-up`)
+			await child.ask('warmUp', undefined)
+		}
+		for (let round = 1; round <= params.rounds; round++)
+			for (const { name, child, expectation, rounds } of running) {
+				bench.progress(`${name}, round ${round} of ${params.rounds}`)
+				await child.ask('prepare', undefined)
+				const counted = await countingCalls(
+					bench,
+					params,
+					name,
+					() => child.ask('round', undefined),
+					({ operations }) => operations * expectation.providerCallsPerOp,
+				)
+				rounds.push({
+					...counted.result,
+					providerCallsPerOp: counted.posts / counted.result.operations,
+					providerBusy: counted.busy,
+				})
+			}
+		const passes = params.fixedRate ? Math.min(params.rounds, mostPasses) : 0
+		for (let pass = 1; pass <= passes; pass++)
+			for (const { name, child, expectation, passes: done } of running) {
+				if (expectation.bounds) continue
+				bench.progress(`${name}, ${params.fixedRate?.arrivalsPerSecond}/s, pass ${pass} of ${passes}`)
+				await child.ask('prepare', undefined)
+				const counted = await countingCalls(
+					bench,
+					params,
+					name,
+					() => child.ask('fixedRate', undefined),
+					({ operations }) => operations * expectation.providerCallsPerOp,
+				)
+				done.push(counted.result)
+			}
+		return running.map(({ name, rounds, passes: done, expectation }) =>
+			bringTogether(name, rounds, done, expectation.bounds),
+		)
+	} finally {
+		await Promise.all(running.map(({ child }) => child.stop()))
+	}
+}

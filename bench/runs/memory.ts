@@ -1,0 +1,24 @@
+import type { MemoryCalls } from '../memory-main.js'
+import { startProcess } from '../process.js'
+import { type ArmResult, bringTogether, type Round } from '../results.js'
+import { countingCalls, type Run } from './run.js'
+
+/** What is held in memory, and whether it ends at its bound. */
+export const run: Run = async ({ params }, bench): Promise<ArmResult[]> => {
+	const rounds: Round[] = []
+	bench.progress('broker')
+	const child = startProcess<MemoryCalls>('./memory-main.js')
+	try {
+		const { result, posts } = await countingCalls(
+			bench,
+			params,
+			'broker',
+			() => child.ask('fill', { params, world: bench.world }),
+			() => 0,
+		)
+		rounds.push({ ...result, providerCallsPerOp: posts })
+	} finally {
+		await child.stop()
+	}
+	return [bringTogether('broker', rounds)]
+}

@@ -1,0 +1,49 @@
+import { createClientCertificate } from '../../dev/certificates.js'
+import type { RunningProcess } from '../process.js'
+import type { ProviderCalls } from '../provider-main.js'
+import type { ArmResult } from '../results.js'
+import type { Case, Params, World } from '../scenario.js'
+
+/** What a case is run with. */
+export interface Bench {
+	readonly world: World
+	readonly provider: RunningProcess<ProviderCalls>
+	/** Says what is done now. */
+	progress(step: string): void
+}
+
+/** What `runs/<name>.ts` exports as `run`. */
+export type Run = (one: Case, bench: Bench) => Promise<readonly ArmResult[]>
+
+/** What a provider counted while `work` was done. @throws Error when it is not what was due */
+export async function countingCalls<T>(
+	{ provider }: Bench,
+	{ providerLatencyMs }: Params,
+	who: string,
+	work: () => Promise<T>,
+	due: (result: T) => number,
+): Promise<{ readonly result: T; readonly posts: number; readonly busy: number }> {
+	await provider.ask('reset', { latencyMs: providerLatencyMs })
+	const result = await work()
+	const { posts, refused, busy } = await provider.ask('count', undefined)
+	const expected = due(result)
+	// Of a third of a call per operation, so many times that the sum is none.
+	if (Math.abs(posts - expected) > 0.01 || refused > 0)
+		throw new Error(`${who}: the provider had ${posts} calls and refused ${refused}; ${expected} were due`)
+	return { result, posts, busy }
+}
+
+const certificates = new Map<number, Promise<NonNullable<World['clientCertificate']>>>()
+
+/** The world with a certificate of the case's size, where its credential is one. */
+export async function withCredential(world: World, { credential, rsaBits = 2048 }: Params): Promise<World> {
+	if (credential !== 'certificate') return world
+	const made =
+		certificates.get(rsaBits) ??
+		createClientCertificate(rsaBits).then(({ privateKey, thumbprintSha256 }) => ({
+			privateKey,
+			thumbprintSha256,
+		}))
+	certificates.set(rsaBits, made)
+	return { ...world, clientCertificate: await made }
+}

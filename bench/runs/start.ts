@@ -1,0 +1,31 @@
+import { startProcess } from '../process.js'
+import { type ArmResult, bringTogether, type Round } from '../results.js'
+import type { StartCalls } from '../start-main.js'
+import { countingCalls, type Run, withCredential } from './run.js'
+
+/** A process that starts, once per round. */
+export const run: Run = async ({ params, arms }, bench): Promise<ArmResult[]> => {
+	const world = await withCredential(bench.world, params)
+	const results: ArmResult[] = []
+	for (const [name, expectation] of Object.entries(arms)) {
+		const rounds: Round[] = []
+		for (let round = 1; round <= params.rounds; round++) {
+			bench.progress(`${name}, round ${round} of ${params.rounds}`)
+			const child = startProcess<StartCalls>('./start-main.js')
+			try {
+				const { result, posts, busy } = await countingCalls(
+					bench,
+					params,
+					name,
+					() => child.ask('start', { name, params, world }),
+					() => expectation.providerCallsPerOp,
+				)
+				rounds.push({ ...result, providerCallsPerOp: posts, providerBusy: busy })
+			} finally {
+				await child.stop()
+			}
+		}
+		results.push(bringTogether(name, rounds))
+	}
+	return results
+}
