@@ -55,11 +55,13 @@ async function ended(child: ChildProcess): Promise<void> {
 
 /** The other side: answers calls until the parent lets go, or is gone. */
 export function answerCalls<C extends Calls>(calls: C, close: () => unknown = () => {}): void {
+	// A parent that has gone away takes no answer.
+	const answer = (message: Answer) => process.send?.(message, undefined, undefined, () => {})
 	process.on('message', async ({ id, call, params }: { id: number; call: string; params: never }) => {
 		try {
-			process.send?.({ id, value: await calls[call]?.(params) })
+			answer({ id, value: await calls[call]?.(params) })
 		} catch (error) {
-			process.send?.({ id, failure: error instanceof Error ? (error.stack ?? error.message) : String(error) })
+			answer({ id, failure: error instanceof Error ? (error.stack ?? error.message) : String(error) })
 		}
 	})
 	process.once('disconnect', async () => {

@@ -39,7 +39,7 @@ if (options.json !== undefined) {
 const markdown = markdownOf(results)
 await writeFile(new URL('latest.md', folder), markdown)
 await writeFile(new URL('report.html', folder), reportOf(results))
-console.log(align(targetRows(judge(results))).join('\n'))
+console.log(align(targetRows(judge(results)), 2).join('\n'))
 console.log(`\n${fileURLToPath(new URL('report.html', folder))}, after ${duration(results.seconds)}`)
 if (options.markdown) console.log(`\n${markdown}`)
 // The committed pictures show all scenarios of one run that took its time.

@@ -2,6 +2,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import type { SignedInAccount } from '../src/index.js'
 import {
 	clientId,
+	type Generation,
 	grantedScopes,
 	objectId,
 	peopleCount,
@@ -22,7 +23,7 @@ export interface SeededSession {
 	readonly expiresOn: number
 }
 
-/** A session's token, before and after its refresh, and after a sign-in. */
+/** A session's token; what comes from the provider only where it is asked. */
 export interface PersonTokens {
 	readonly seeded: string
 	readonly refreshed: string
@@ -45,9 +46,12 @@ export function createSessionMaker(params: Params, world: World) {
 		resourceToken(at + 1, issuer, world.startedAt),
 	)
 	const make = (person: number) => {
-		const [seeded, refreshed, redeemed] = (['seeded', 'refreshed', 'redeemed'] as const).map((generation) =>
-			tokensOf(person, generation, issuer, world.startedAt),
-		) as [Tokens, Tokens, Tokens]
+		const tokens = (generation: Generation) => tokensOf(person, generation, issuer, world.startedAt)
+		const seeded = tokens('seeded')
+		const [refreshed, redeemed] =
+			params.operation === 'refresh' || params.operation === 'login'
+				? [tokens('refreshed').accessToken, tokens('redeemed').accessToken]
+				: ['', '']
 		const account: SignedInAccount = {
 			homeAccountId: `${objectId(person)}.${tenantId}`,
 			tenantId,
@@ -60,11 +64,7 @@ export function createSessionMaker(params: Params, world: World) {
 			account,
 			expiresOn: (world.startedAt + (anyValid ? validFor : -10)) * 1000,
 			cache: JSON.stringify(msalCache(account, seeded, params.operation === 'refresh', others, world)),
-			tokens: {
-				seeded: seeded.accessToken,
-				refreshed: refreshed.accessToken,
-				redeemed: redeemed.accessToken,
-			},
+			tokens: { seeded: seeded.accessToken, refreshed, redeemed },
 		}
 	}
 	const personOf = (session: number) => {

@@ -31,7 +31,7 @@ type Find = (scenario: string, matches: (params: Params) => boolean) => Arms | u
 type Arms = Readonly<Record<string, ArmResult | undefined>>
 
 const any = () => true
-const heldThousand = ({ sessions, sharedToken }: Params) => sessions === 1_000 && sharedToken === true
+const heldThousand = ({ sessions, sharedToken }: Params) => sessions === 1_000 && !sharedToken
 const hot = (params: Params) => params.hot !== undefined
 const many = (params: Params) =>
 	params.sharedToken === true && params.sessions > 1_000 && params.hot === undefined

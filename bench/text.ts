@@ -36,12 +36,12 @@ export function describe(params: Params): string {
 	return parts.filter((part) => typeof part === 'string').join(', ')
 }
 
-/** Rows as a table for a terminal: the first column to the left, the others to the right. */
-export function align(rows: readonly (readonly string[])[]): string[] {
+/** Rows as a table for a terminal: so many columns, texts, to the left, the others to the right. */
+export function align(rows: readonly (readonly string[])[], texts = 1): string[] {
 	const widths = (rows[0] ?? []).map((_, at) => Math.max(...rows.map((row) => (row[at] ?? '').length)))
 	return rows.map((row) =>
 		row
-			.map((cell, at) => (at === 0 ? cell.padEnd(widths[at] ?? 0) : cell.padStart(widths[at] ?? 0)))
+			.map((cell, at) => (at < texts ? cell.padEnd(widths[at] ?? 0) : cell.padStart(widths[at] ?? 0)))
 			.join('  ')
 			.trimEnd(),
 	)

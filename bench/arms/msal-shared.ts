@@ -34,7 +34,7 @@ export async function createArm(params: Params, world: World): Promise<Arm<Authe
 			operation === 'login'
 				? (person) => redeem(client, person)
 				: (index) => acquire(sessions[index] as SeededSession),
-		check: (index, result) => checkResult('msal-shared', operation, maker.tokens(index), result),
+		check: (index, result) => checkResult('msal-shared', params, maker.tokens(index), result),
 	}
 }
 

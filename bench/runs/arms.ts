@@ -44,13 +44,13 @@ export const run: Run = async ({ params, arms }, bench): Promise<ArmResult[]> =>
 				const counted = await countingCalls(
 					bench,
 					params,
-					name,
+					{ ...expectation, who: name },
 					() => child.ask('round', undefined),
-					({ operations }) => operations * expectation.providerCallsPerOp,
+					({ operations }) => operations,
 				)
 				rounds.push({
 					...counted.result,
-					providerCallsPerOp: counted.posts / counted.result.operations,
+					providerCallsPerOp: counted.callsPerOp,
 					providerBusy: counted.busy,
 				})
 			}
@@ -63,9 +63,9 @@ export const run: Run = async ({ params, arms }, bench): Promise<ArmResult[]> =>
 				const counted = await countingCalls(
 					bench,
 					params,
-					name,
+					{ ...expectation, who: name },
 					() => child.ask('fixedRate', undefined),
-					({ operations }) => operations * expectation.providerCallsPerOp,
+					({ operations }) => operations,
 				)
 				done.push(counted.result)
 			}

@@ -19,10 +19,7 @@ export const run: Run = async ({ params, arms }, bench): Promise<ArmResult[]> =>
 	const running: RunningApp[] = Object.entries(arms).map(([name, expectation]) => ({
 		name,
 		expectation,
-		app: startProcess<AppCalls>('./app-main.js', {
-			NODE_EXTRA_CA_CERTS: world.caFile,
-			NODE_ENV: 'production',
-		}),
+		app: startProcess<AppCalls>('./app-main.js', { NODE_EXTRA_CA_CERTS: world.caFile }),
 		load: startProcess<LoadCalls>('./load-main.js'),
 		rounds: [],
 	}))
@@ -62,12 +59,12 @@ async function measure(one: RunningApp, params: Params, bench: Bench): Promise<R
 	const counted = await countingCalls(
 		bench,
 		params,
-		name,
+		{ ...expectation, who: name },
 		async () =>
 			http?.load === 'ping'
 				? ping(http.refreshesPerSecond ?? 0)
 				: { ...(await load.ask('throughput', { inFlight, milliseconds })), pingMs: undefined },
-		({ operations }) => operations * expectation.providerCallsPerOp,
+		({ operations }) => operations,
 	)
 	const { reading, rssMiB, storeCalls } = await app.ask('end', undefined)
 	const { operations, latencyMs, loadBusy, pingMs } = counted.result
@@ -82,7 +79,7 @@ async function measure(one: RunningApp, params: Params, bench: Bench): Promise<R
 		latencyMs,
 		rssMiB,
 		storeCallsPerOp: storeCalls / operations,
-		providerCallsPerOp: counted.posts / operations,
+		providerCallsPerOp: counted.callsPerOp,
 		providerBusy: counted.busy,
 		loadBusy,
 		...(idleMs && pingMs && { ping: { idleMs, busyMs: pingMs } }),

@@ -9,14 +9,14 @@ export const run: Run = async ({ params }, bench): Promise<ArmResult[]> => {
 	bench.progress('broker')
 	const child = startProcess<MemoryCalls>('./memory-main.js')
 	try {
-		const { result, posts } = await countingCalls(
+		const { result, callsPerOp } = await countingCalls(
 			bench,
 			params,
-			'broker',
+			{ who: 'broker', providerCallsPerOp: 0 },
 			() => child.ask('fill', { params, world: bench.world }),
-			() => 0,
+			({ operations }) => operations,
 		)
-		rounds.push({ ...result, providerCallsPerOp: posts })
+		rounds.push({ ...result, providerCallsPerOp: callsPerOp })
 	} finally {
 		await child.stop()
 	}

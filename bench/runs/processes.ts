@@ -30,14 +30,14 @@ export const run: Run = async ({ params, arms }, bench): Promise<ArmResult[]> =>
 				const counted = await countingCalls(
 					bench,
 					params,
-					name,
+					{ ...expectation, who: name },
 					() => Promise.all(members.map((child) => child.ask('round', undefined))),
-					(done) => sum(done, ({ operations }) => operations) * expectation.providerCallsPerOp,
+					(done) => sum(done, ({ operations }) => operations),
 				)
 				const together = addUp(counted.result)
 				rounds.push({
 					...together,
-					providerCallsPerOp: counted.posts / together.operations,
+					providerCallsPerOp: counted.callsPerOp,
 					providerBusy: counted.busy,
 				})
 			}

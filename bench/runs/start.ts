@@ -13,14 +13,14 @@ export const run: Run = async ({ params, arms }, bench): Promise<ArmResult[]> =>
 			bench.progress(`${name}, round ${round} of ${params.rounds}`)
 			const child = startProcess<StartCalls>('./start-main.js')
 			try {
-				const { result, posts, busy } = await countingCalls(
+				const { result, callsPerOp, busy } = await countingCalls(
 					bench,
 					params,
-					name,
+					{ ...expectation, who: name },
 					() => child.ask('start', { name, params, world }),
-					() => expectation.providerCallsPerOp,
+					() => 1,
 				)
-				rounds.push({ ...result, providerCallsPerOp: posts, providerBusy: busy })
+				rounds.push({ ...result, providerCallsPerOp: callsPerOp, providerBusy: busy })
 			} finally {
 				await child.stop()
 			}

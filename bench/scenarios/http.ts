@@ -6,7 +6,7 @@ export const scenario: Scenario = {
 	cases({ quick, available: { redis } }) {
 		if (!redis) return []
 		const common = {
-			sessions: quick ? 100 : 500,
+			sessions: quick ? 200 : 500,
 			inFlight: 128,
 			schedule: 'lanes',
 			rounds: quick ? 1 : 5,
@@ -16,14 +16,14 @@ export const scenario: Scenario = {
 		const throughput: Params = {
 			...common,
 			operation: 'hit',
-			milliseconds: quick ? 1_500 : 4_000,
+			milliseconds: quick ? 1_000 : 4_000,
 			credential: 'secret',
 			http: { load: 'throughput' },
 		}
 		const ping: Params = {
 			...common,
 			operation: 'refresh',
-			milliseconds: quick ? 1_500 : 4_000,
+			milliseconds: quick ? 1_000 : 4_000,
 			credential: 'certificate',
 			rsaBits: 2048,
 			http: { load: 'ping', pingsPerSecond: 200, refreshesPerSecond: 300 },

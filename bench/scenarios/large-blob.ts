@@ -4,7 +4,7 @@ export const scenario: Scenario = {
 	summary: 'a session has tokens of many resources, and one of them has expired',
 	cases: ({ quick, available: { redis } }) =>
 		[1, 20, 100].map((resources) => {
-			const operations = quick ? (resources === 100 ? 150 : 300) : 1_000
+			const operations = quick ? (resources === 100 ? 60 : 150) : 1_000
 			return {
 				params: {
 					operation: 'refresh',
