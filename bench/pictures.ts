@@ -1,8 +1,358 @@
-import type { Results } from './results.js'
+import * as Plot from '@observablehq/plot'
+import { parseHTML } from 'linkedom'
+import type { CaseResult, Results } from './results.js'
+import type { Params } from './scenario.js'
+import { escapeText, number } from './text.js'
+
+/** A plot as SVG that stands alone: on a ground of its own, so that it can be read on any page. */
 export interface Picture {
 	readonly name: string
+	readonly title: string
 	readonly svg: string
+	/** Shown by the README, and kept with the sources. */
+	readonly isCommitted: boolean
 }
-export function drawPictures(_results: Results): readonly Picture[] {
-	return []
+
+/** An arm's colour is the same in all pictures (Okabe and Ito's, told apart by all eyes), and so is its place. */
+const colours: Readonly<Record<string, string>> = {
+	broker: '#0072b2',
+	map: '#009e73',
+	noop: '#8a8a8a',
+	plain: '#8a8a8a',
+	'msal-per-request': '#d55e00',
+	'msal-shared': '#b0508e',
+}
+
+const [width, innerHeight, headHeight] = [760, 360, 92]
+const { document } = parseHTML('<!doctype html><html></html>')
+
+/** Draws what a run has measured; of what it has not, nothing. */
+export function drawPictures(results: Results): Picture[] {
+	const of = (name: string) => results.scenarios.filter((one) => one.name === name)
+	const storms = results.scenarios.filter((one) => one.arms.some((arm) => arm.fixedRate))
+	const hits = of('users').filter((one) => one.params.operation === 'hit')
+	const refreshes = of('users').filter((one) => one.params.operation === 'refresh')
+	const shown = storms.find((one) => one.name === 'refresh-storm')
+	return [
+		drawThroughput(results),
+		...storms.flatMap((one) => {
+			const label = one === shown ? '' : `-${one.name}-${one.params.rsaBits ?? ''}-${one.params.store}`
+			return [drawDelayOverTime(one, label), drawDelayDistribution(one, label)]
+		}),
+		drawCost('cost-by-users', 'What a hit costs the main thread, by users', hits, usersAxis),
+		drawCost('cost-by-users-refresh', 'What a refresh costs the main thread, by users', refreshes, usersAxis),
+		drawCost('cost-by-resources', 'What a refresh costs the main thread, by resources', of('large-blob'), {
+			label: 'resources that a session has tokens of',
+			read: (params) => params.resources ?? 1,
+		}),
+		drawPings(of('http').find((one) => one.params.http?.load === 'ping')),
+		drawProcesses(of('processes')),
+		drawMemory(of('memory')[0]),
+	].filter((picture) => picture !== undefined)
+}
+
+const usersAxis = { label: 'users', read: (params: Params) => params.sessions }
+
+interface Content {
+	readonly name: string
+	readonly title: string
+	readonly subtitle: string
+	/** Names of arms. */
+	readonly legend: readonly string[]
+	readonly options: Plot.PlotOptions
+	readonly isCommitted?: boolean
+}
+
+/** Operations per second of each scenario and arm, at a glance. */
+function drawThroughput({ scenarios }: Results): Picture | undefined {
+	const labels: readonly (readonly [string, (one: CaseResult) => boolean])[] = [
+		['hit, 1,000 held', (one) => one.name === 'hit' && !one.params.sharedToken],
+		['hit, many held', (one) => one.name === 'hit' && one.params.sharedToken === true && !one.params.hot],
+		['cached in the store', (one) => one.name === 'cached'],
+		['refresh, RSA 2048', (one) => one.name === 'refresh-storm' && one.params.rsaBits === 2048],
+		['refresh, RSA 4096', (one) => one.name === 'refresh-storm' && one.params.rsaBits === 4096],
+		['sign-in', (one) => one.name === 'login-storm'],
+		['HTTP request', (one) => one.name === 'http' && one.params.http?.load === 'throughput'],
+	]
+	const rows = labels.flatMap(([label, matches]) =>
+		(scenarios.find(matches)?.arms ?? [])
+			.filter(({ name }) => name !== 'noop')
+			.map(({ name, opsPerSecond, spread }) => ({
+				label,
+				arm: name,
+				value: opsPerSecond,
+				least: spread.opsPerSecond[0],
+				most: spread.opsPerSecond[1],
+			})),
+	)
+	if (rows.length === 0) return undefined
+	const shown = labels.map(([label]) => label).filter((label) => rows.some((row) => row.label === label))
+	return draw({
+		name: 'throughput',
+		title: 'Operations per second',
+		subtitle:
+			'As fast as it goes, 128 in flight; medians of the rounds, and their range. Further right is better.',
+		legend: armsOf(rows),
+		isCommitted: true,
+		options: {
+			height: 60 + 42 * shown.length,
+			marginLeft: 140,
+			x: { type: 'log', label: 'operations per second (log) →', grid: true, tickFormat: number },
+			y: { domain: shown, label: null },
+			marks: [
+				Plot.ruleY(shown, { stroke: '#e3e3e3', strokeDasharray: '2 3' }),
+				Plot.ruleY(rows, {
+					y: 'label',
+					x1: 'least',
+					x2: 'most',
+					stroke: 'arm',
+					strokeWidth: 3,
+					strokeOpacity: 0.5,
+				}),
+				Plot.dot(rows, { y: 'label', x: 'value', fill: 'arm', r: 6 }),
+				Plot.text(rows, { y: 'label', x: 'value', text: (row) => number(row.value), dy: -13, fill: '#333' }),
+			],
+		},
+	})
+}
+
+/** The longest delay in each window of the pass at a fixed rate. */
+function drawDelayOverTime(one: CaseResult, label: string): Picture | undefined {
+	const rows = one.arms.flatMap(({ name, fixedRate }) =>
+		(fixedRate?.delaySeries.maxMs ?? []).map((delay, at) => ({
+			arm: name,
+			seconds: (at * (fixedRate?.delaySeries.windowMs ?? 0)) / 1000,
+			delay: Math.max(1, delay),
+		})),
+	)
+	if (rows.length === 0) return undefined
+	return draw({
+		name: `event-loop-delay${label}`,
+		title: `Event-loop delay over time: ${one.name}${bitsOf(one)}, ${rateOf(one)} per second in every arm`,
+		subtitle:
+			'The longest delay in each tenth of a second: for so long, everything else in the process waits.',
+		legend: armsOf(rows),
+		isCommitted: label === '',
+		options: {
+			x: { label: 'seconds →' },
+			y: { type: 'log', label: '↑ delay, milliseconds (log)', grid: true, tickFormat: number },
+			marks: [Plot.lineY(rows, { x: 'seconds', y: 'delay', stroke: 'arm', strokeWidth: 1.6 })],
+		},
+	})
+}
+
+/** The same as percentiles, spread out towards the rare ones. */
+function drawDelayDistribution(one: CaseResult, label: string): Picture | undefined {
+	const nines = (percent: number) => -Math.log10(1 - percent / 100)
+	const rows = one.arms.flatMap(({ name, fixedRate }) =>
+		(fixedRate?.delayPercentiles ?? [])
+			.filter(([percent]) => percent < 100)
+			.map(([percent, delay]) => ({ arm: name, nines: nines(percent), delay: Math.max(1, delay) })),
+	)
+	if (rows.length === 0) return undefined
+	const ticks = [0, 50, 90, 99, 99.9]
+	return draw({
+		name: `event-loop-delay-distribution${label}`,
+		title: `Event-loop delay as a distribution: ${one.name}${bitsOf(one)}, ${rateOf(one)} per second`,
+		subtitle: 'So many per cent of the delays were this long or shorter. Lower is better.',
+		legend: armsOf(rows),
+		isCommitted: label === '',
+		options: {
+			x: {
+				label: 'percentile →',
+				ticks: ticks.map(nines),
+				tickFormat: (value: number) => `${ticks.find((tick) => nines(tick) === value)} %`,
+			},
+			y: { type: 'log', label: '↑ delay, milliseconds (log)', grid: true, tickFormat: number },
+			marks: [
+				Plot.lineY(rows, { x: 'nines', y: 'delay', stroke: 'arm', strokeWidth: 2, curve: 'monotone-x' }),
+				Plot.dot(rows, { x: 'nines', y: 'delay', fill: 'arm', r: 2.5 }),
+			],
+		},
+	})
+}
+
+/** Main-thread time of an operation against something that grows. */
+function drawCost(
+	name: string,
+	title: string,
+	cases: readonly CaseResult[],
+	axis: { readonly label: string; readonly read: (params: Params) => number },
+): Picture | undefined {
+	const rows = cases.flatMap(({ params, arms }) =>
+		arms.map((arm) => ({
+			arm: arm.name,
+			size: axis.read({ ...params, ...arm.bounds }),
+			micros: arm.mainThreadMicrosPerOp,
+		})),
+	)
+	const sizes = [...new Set(rows.map(({ size }) => size))]
+	if (sizes.length < 2) return undefined
+	return draw({
+		name,
+		title,
+		subtitle: 'Microseconds of the event loop’s time per operation. Lower is better.',
+		legend: armsOf(rows),
+		isCommitted: name !== 'cost-by-users-refresh',
+		options: {
+			x: {
+				type: 'log',
+				label: `${axis.label} (log) →`,
+				ticks: sizes,
+				tickFormat: (value: number) => value.toLocaleString('en-US'),
+			},
+			y: { type: 'log', label: '↑ main thread, µs per operation (log)', grid: true, tickFormat: number },
+			marks: [
+				Plot.lineY(rows, { x: 'size', y: 'micros', stroke: 'arm', strokeWidth: 2 }),
+				Plot.dot(rows, { x: 'size', y: 'micros', fill: 'arm', r: 4 }),
+				Plot.text(rows, { x: 'size', y: 'micros', text: (row) => number(row.micros), dy: -11, fill: 'arm' }),
+			],
+		},
+	})
+}
+
+/** What a user of an unrelated route feels. */
+function drawPings(one: CaseResult | undefined): Picture | undefined {
+	if (!one) return undefined
+	const rows = one.arms.flatMap(({ name, ping }) =>
+		ping ? [{ arm: name, idle: ping.idleMs.p99, busy: ping.busyMs.p99, middle: ping.busyMs.p50 }] : [],
+	)
+	if (rows.length === 0) return undefined
+	return draw({
+		name: 'ping',
+		title: `What others feel: /ping while ${one.params.http?.refreshesPerSecond} tokens per second are refreshed`,
+		subtitle: 'Latency p99 of a route that needs no token: ring when idle, dot during the refreshes.',
+		legend: armsOf(rows),
+		isCommitted: true,
+		options: {
+			height: 70 + 56 * rows.length,
+			marginLeft: 140,
+			marginRight: 70,
+			x: { type: 'log', label: 'latency p99, milliseconds (log) →', grid: true, tickFormat: number },
+			y: { label: null, domain: rows.map(({ arm }) => arm) },
+			marks: [
+				Plot.link(rows, {
+					y: 'arm',
+					x1: 'idle',
+					x2: 'busy',
+					stroke: 'arm',
+					strokeWidth: 2,
+					strokeOpacity: 0.5,
+				}),
+				Plot.dot(rows, { y: 'arm', x: 'idle', stroke: 'arm', fill: 'white', strokeWidth: 2, r: 6 }),
+				Plot.dot(rows, { y: 'arm', x: 'busy', fill: 'arm', r: 6 }),
+				Plot.text(rows, {
+					y: 'arm',
+					x: 'busy',
+					text: (row) => `${number(row.busy)} ms`,
+					dx: 11,
+					textAnchor: 'start',
+					fill: '#333',
+				}),
+			],
+		},
+	})
+}
+
+/** How far more processes bring it, and that they do not refresh twice. */
+function drawProcesses(cases: readonly CaseResult[]): Picture | undefined {
+	const rows = cases.flatMap(({ params, arms }) =>
+		arms.map((arm) => ({
+			arm: arm.name,
+			label: `${params.processes?.count} × ${params.processes?.ask === 'all' ? 'all sessions' : 'its part'}`,
+			calls: arm.providerCallsPerOp * (params.processes?.ask === 'all' ? (params.processes.count ?? 1) : 1),
+		})),
+	)
+	if (rows.length === 0) return undefined
+	return draw({
+		name: 'processes',
+		title: 'Refreshes of a session that has expired once, by several processes on one Redis',
+		subtitle: 'Calls to the provider per session. One is what is due.',
+		legend: armsOf(rows),
+		options: {
+			marginBottom: 46,
+			fx: { label: 'processes × what each asks for', domain: [...new Set(rows.map(({ label }) => label))] },
+			x: { axis: null },
+			y: { label: '↑ provider calls per session', grid: true },
+			marks: [
+				Plot.barY(rows, { fx: 'label', x: 'arm', y: 'calls', fill: 'arm' }),
+				Plot.text(rows, {
+					fx: 'label',
+					x: 'arm',
+					y: 'calls',
+					text: (row) => number(row.calls),
+					dy: -8,
+					fill: '#333',
+				}),
+				Plot.ruleY([0]),
+			],
+		},
+	})
+}
+
+/** Resident memory, as sessions come and go. */
+function drawMemory(one: CaseResult | undefined): Picture | undefined {
+	const memory = one?.arms[0]?.memory
+	if (!memory) return undefined
+	return draw({
+		name: 'memory',
+		title: 'Resident memory while sessions come and go',
+		subtitle: `${memory.bound.toLocaleString('en-US')} tokens are held at most; garbage is collected before each look.`,
+		legend: ['broker'],
+		options: {
+			x: { label: 'sessions so far →', tickFormat: (value: number) => value.toLocaleString('en-US') },
+			y: { label: '↑ resident memory, MiB', grid: true, zero: true, nice: true },
+			marks: [
+				Plot.lineY(memory.rss, {
+					x: 'sessions',
+					y: 'mebibytes',
+					stroke: colours.broker ?? null,
+					strokeWidth: 2,
+				}),
+				Plot.dot(memory.rss, { x: 'sessions', y: 'mebibytes', fill: colours.broker ?? null, r: 3 }),
+			],
+		},
+	})
+}
+
+const bitsOf = ({ params }: CaseResult) =>
+	params.credential === 'certificate' ? ` (RSA ${params.rsaBits})` : ''
+const rateOf = ({ params }: CaseResult) => params.fixedRate?.arrivalsPerSecond
+
+function armsOf(rows: readonly { readonly arm: string }[]): string[] {
+	return Object.keys(colours).filter((name) => rows.some(({ arm }) => arm === name))
+}
+
+/** Title, what the colours mean, and the plot, as one picture. */
+function draw({ name, title, subtitle, legend, options, isCommitted = false }: Content): Picture {
+	const plot = Plot.plot({
+		document: document as never,
+		width,
+		height: innerHeight,
+		marginLeft: 64,
+		marginRight: 28,
+		marginBottom: 44,
+		style: { fontSize: '13px', color: '#1f2328', background: 'none' } as never,
+		color: { domain: Object.keys(colours), range: Object.values(colours) },
+		...options,
+	})
+	const height = headHeight + (options.height ?? innerHeight)
+	plot.setAttribute('y', String(headHeight - 8))
+	let x = 20
+	const keys = legend.map((arm) => {
+		const key = `<circle cx="${x + 6}" cy="68" r="6" fill="${colours[arm]}"/><text x="${x + 18}" y="72.5" font-size="13">${escapeText(arm)}</text>`
+		x += 40 + 7.4 * arm.length
+		return key
+	})
+	const svg = [
+		`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-labelledby="${name}-title ${name}-text" font-family="system-ui, -apple-system, 'Segoe UI', sans-serif" fill="#1f2328">`,
+		`<title id="${name}-title">${escapeText(title)}</title><desc id="${name}-text">${escapeText(subtitle)}</desc>`,
+		`<rect x="0.5" y="0.5" width="${width - 1}" height="${height - 1}" rx="8" fill="#ffffff" stroke="#d0d7de"/>`,
+		`<text x="20" y="27" font-size="16" font-weight="600">${escapeText(title)}</text>`,
+		`<text x="20" y="47" font-size="13" fill="#57606a">${escapeText(subtitle)}</text>`,
+		...keys,
+		plot.outerHTML,
+		'</svg>',
+	].join('\n')
+	return { name, title, svg, isCommitted }
 }

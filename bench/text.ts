@@ -52,3 +52,8 @@ export function markdownTable([heads = [], ...rows]: readonly (readonly string[]
 	const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`
 	return [line(heads), line(heads.map((_, at) => (at === 0 ? '---' : '---:'))), ...rows.map(line)]
 }
+
+/** For HTML and SVG, in text and in quoted attributes. */
+export function escapeText(text: string): string {
+	return text.replace(/[&<>"]/g, (character) => `&#${character.charCodeAt(0)};`)
+}
