@@ -47,7 +47,7 @@ export async function runBenchmark(
 	const provider = startProcess<ProviderCalls>('./provider-main.js')
 	try {
 		const world = await createWorld(provider, folder, startedAt, redisUrl)
-		const capacityMs = quick ? 600 : 2_000
+		const capacityMs = quick ? 400 : 2_000
 		const providerCapacity = {
 			refreshes: await measureCapacity(provider, world, 'refresh', capacityMs),
 			logins: await measureCapacity(provider, world, 'login', capacityMs),

@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks'
 import { Pool } from 'undici'
-import { answerDue, type BenchApp } from './apps/app.js'
+import { answerDue, type BenchApp, joinedHeader } from './apps/app.js'
 import { quantiles } from './meter.js'
 import { codeOf, type Generation, tokensOf } from './people.js'
 import { answerCalls } from './process.js'
@@ -59,19 +59,21 @@ const calls = {
 	/** Pings at a fixed rate, and refreshes at another. */
 	async ping(given: { pingsPerSecond: number; refreshesPerSecond: number; milliseconds: number }) {
 		const { pingsPerSecond, refreshesPerSecond, milliseconds } = given
+		let joined = 0
 		const { utilization, ran } = await busyWhile(() =>
 			Promise.all([
 				atFixedRate(pingsPerSecond, milliseconds, ping),
 				refreshesPerSecond > 0
-					? atFixedRate(refreshesPerSecond, milliseconds, (arrival) =>
-							ask('/refresh', arrival % cookies.length),
-						)
+					? atFixedRate(refreshesPerSecond, milliseconds, async (arrival) => {
+							if (await ask('/refresh', arrival % cookies.length)) joined++
+						})
 					: { operations: 0, latencies: [] },
 			] as const),
 		)
 		const [pinged, refreshed] = ran
 		return {
 			operations: refreshed.operations,
+			joined,
 			latencyMs: quantiles(refreshed.latencies),
 			pingMs: quantiles(pinged.latencies),
 			loadBusy: utilization,
@@ -87,8 +89,9 @@ async function busyWhile<T extends Ran | readonly Ran[]>(work: () => Promise<T>)
 	return { ran, utilization: performance.eventLoopUtilization(before).utilization }
 }
 
-async function ask(path: '/token' | '/refresh', person: number): Promise<void> {
-	const { statusCode, body } = await requests.request({
+/** @returns whether another request had begun the refresh */
+async function ask(path: '/token' | '/refresh', person: number): Promise<boolean> {
+	const { statusCode, headers, body } = await requests.request({
 		method: 'GET',
 		path,
 		headers: { cookie: cookies[person] as string },
@@ -96,6 +99,7 @@ async function ask(path: '/token' | '/refresh', person: number): Promise<void> {
 	const text = await body.text()
 	if (statusCode !== 200 || text !== due[path][person])
 		throw new Error(`${path}: ${statusCode}, and not the token that was to be answered`)
+	return headers[joinedHeader] !== undefined
 }
 
 async function ping(): Promise<void> {

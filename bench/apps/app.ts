@@ -25,7 +25,10 @@ export function answerWith(ctx: Context, person: string, accessToken: string): v
 	ctx.body = { objectId: person, token: excerptOf(accessToken) }
 }
 
-/** The same, as the text that whoever asks must get. */
+/** A header of answers that came by a refresh which another request had begun: the provider does not see them. */
+export const joinedHeader = 'joined-a-refresh'
+
+/** What {@link answerWith} answers, as the text that whoever asks must get. */
 export function answerDue(person: number, accessToken: string): string {
 	return JSON.stringify({ objectId: objectId(person), token: excerptOf(accessToken) })
 }

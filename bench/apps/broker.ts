@@ -4,7 +4,7 @@ import { sealingSecret } from '../arms/broker.js'
 import { clientId, clientSecret, scopes } from '../people.js'
 import { requireCertificate } from '../sessions.js'
 import { countCommands, requireRedis } from '../token-store.js'
-import { type AddTo, answerWith } from './app.js'
+import { type AddTo, answerWith, joinedHeader } from './app.js'
 
 /** This library: its sessions, its routes, its tokens, everything sealed. */
 export const addTo: AddTo = async (app, params, world, origin) => {
@@ -28,10 +28,11 @@ export const addTo: AddTo = async (app, params, world, origin) => {
 	app.use(msalSession)
 	app.use(msalRoutes)
 	app.use(async (ctx) => {
-		const { account, accessToken } =
+		const { account, accessToken, outcome } =
 			ctx.path === '/refresh'
 				? await broker.acquireSilent(ctx.session, { forceRefresh: true })
 				: await broker.acquireSilent(ctx.session)
+		if (outcome === 'inflight') ctx.set(joinedHeader, 'yes')
 		answerWith(ctx, account.objectId, accessToken)
 	})
 	const redis = new Redis(url)

@@ -63,8 +63,8 @@ async function measure(one: RunningApp, params: Params, bench: Bench): Promise<R
 		async () =>
 			http?.load === 'ping'
 				? ping(http.refreshesPerSecond ?? 0)
-				: { ...(await load.ask('throughput', { inFlight, milliseconds })), pingMs: undefined },
-		({ operations }) => operations,
+				: { ...(await load.ask('throughput', { inFlight, milliseconds })), joined: 0, pingMs: undefined },
+		({ operations, joined }) => operations - joined,
 	)
 	const { reading, rssMiB, storeCalls } = await app.ask('end', undefined)
 	const { operations, latencyMs, loadBusy, pingMs } = counted.result

@@ -6,12 +6,12 @@ export const scenario: Scenario = {
 		{
 			params: {
 				operation: 'cached',
-				sessions: quick ? 1_500 : 10_000,
+				sessions: quick ? 1_000 : 10_000,
 				inFlight: 128,
 				schedule: 'lanes',
-				operations: quick ? 1_500 : 10_000,
+				operations: quick ? 1_000 : 10_000,
 				rounds: quick ? 1 : 5,
-				fixedRate: { arrivalsPerSecond: 1_000, milliseconds: quick ? 700 : 5_000 },
+				fixedRate: { arrivalsPerSecond: 1_000, milliseconds: quick ? 500 : 5_000 },
 				// A certificate would make a client per request sign an assertion for every one of them.
 				credential: 'secret',
 				providerLatencyMs: 50,

@@ -6,7 +6,7 @@ export const scenario: Scenario = {
 	cases({ quick, available: { redis } }) {
 		if (!redis) return []
 		const common = {
-			sessions: quick ? 200 : 500,
+			sessions: quick ? 100 : 500,
 			inFlight: 128,
 			schedule: 'lanes',
 			rounds: quick ? 1 : 5,

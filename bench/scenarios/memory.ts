@@ -7,8 +7,8 @@ export const scenario: Scenario = {
 		{
 			params: {
 				operation: 'cached',
-				sessions: quick ? 2_000 : 10_000,
-				beyond: quick ? 8_000 : 100_000,
+				sessions: quick ? 1_000 : 10_000,
+				beyond: quick ? 4_000 : 100_000,
 				inFlight: 100,
 				schedule: 'lanes',
 				rounds: 1,

@@ -5,7 +5,7 @@ export const scenario: Scenario = {
 	cases({ quick, available: { redis } }) {
 		const best = redis ? 'redis' : 'memory'
 		const one = (rsaBits: number, store: Params['store'], operations: number): Case => {
-			const fixedRate = { arrivalsPerSecond: 300, milliseconds: quick ? 700 : 5_000 }
+			const fixedRate = { arrivalsPerSecond: 300, milliseconds: quick ? 500 : 5_000 }
 			return {
 				params: {
 					operation: 'refresh',
@@ -24,12 +24,12 @@ export const scenario: Scenario = {
 					noop: { providerCallsPerOp: 0 },
 					'msal-per-request': { providerCallsPerOp: 1 },
 					// Each call looks at everybody's entries.
-					'msal-shared': { providerCallsPerOp: 1, bounds: { sessions: 100, operations: quick ? 40 : 100 } },
+					'msal-shared': { providerCallsPerOp: 1, bounds: { sessions: 100, operations: quick ? 20 : 100 } },
 					broker: { providerCallsPerOp: 1 },
 				},
 			}
 		}
-		const cases = [one(2048, best, quick ? 500 : 3_000), one(4096, best, quick ? 200 : 1_000)]
+		const cases = [one(2048, best, quick ? 300 : 3_000), one(4096, best, quick ? 100 : 1_000)]
 		return quick || !redis ? cases : [...cases, one(2048, 'memory', 3_000)]
 	},
 }

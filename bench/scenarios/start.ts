@@ -11,7 +11,7 @@ export const scenario: Scenario = {
 				inFlight: 1,
 				schedule: 'lanes',
 				operations: 1,
-				rounds: quick ? 2 : 10,
+				rounds: quick ? 1 : 10,
 				credential: 'certificate',
 				rsaBits: 2048,
 				providerLatencyMs: 0,
