@@ -61,11 +61,13 @@ export async function runBenchmark(
 		const results: CaseResult[] = []
 		for (const { name, scenario, one } of cases) {
 			progress.begin(`${name}, ${describe(one.params)}`)
+			const begun = performance.now()
 			const { run } = (await import(`./runs/${scenario.run ?? 'arms'}.js`)) as { run: Run }
 			const arms = await run(one, { world, provider, progress: progress.step }).catch((error: unknown) => {
 				throw new Error(`${name}, ${describe(one.params)}`, { cause: error })
 			})
-			const result = { name, summary: scenario.summary, params: one.params, arms }
+			const seconds = Math.round((performance.now() - begun) / 100) / 10
+			const result = { name, summary: scenario.summary, params: one.params, seconds, arms }
 			results.push(result)
 			progress.clear()
 			report?.(result)

@@ -77,8 +77,10 @@ function drawThroughput({ scenarios }: Results): Picture | undefined {
 	const rows = labels.flatMap(([label, matches]) =>
 		(scenarios.find(matches)?.arms ?? [])
 			.filter(({ name }) => name !== 'noop')
-			.map(({ name, opsPerSecond, spread }) => ({
+			.toSorted((one, other) => placeOf(one.name) - placeOf(other.name))
+			.map(({ name, opsPerSecond, spread }, at) => ({
 				label,
+				at,
 				arm: name,
 				value: opsPerSecond,
 				least: spread.opsPerSecond[0],
@@ -95,22 +97,40 @@ function drawThroughput({ scenarios }: Results): Picture | undefined {
 		legend: armsOf(rows),
 		isCommitted: true,
 		options: {
-			height: 60 + 42 * shown.length,
-			marginLeft: 140,
-			x: { type: 'log', label: 'operations per second (log) →', grid: true, tickFormat: number },
-			y: { domain: shown, label: null },
+			height: 60 + 84 * shown.length,
+			marginLeft: 150,
+			marginRight: 90,
+			fy: { domain: shown, label: null, padding: 0.15 },
+			y: { axis: null, domain: [-0.7, Math.max(...rows.map(({ at }) => at)) + 0.7], reverse: true },
+			x: logAxis(
+				'operations per second',
+				rows.flatMap(({ least, most }) => [least, most]),
+			),
+			facet: { data: rows, y: 'label' },
 			marks: [
-				Plot.ruleY(shown, { stroke: '#e3e3e3', strokeDasharray: '2 3' }),
+				Plot.axisFy({ anchor: 'left', label: null, fontSize: 13 }),
+				Plot.gridX({
+					ticks: logTicks(rows.map(({ value }) => value)),
+					stroke: '#e6e6e6',
+					strokeOpacity: 1,
+				}),
+				Plot.frame({ anchor: 'bottom', stroke: '#d0d7de' }),
 				Plot.ruleY(rows, {
-					y: 'label',
+					y: 'at',
 					x1: 'least',
 					x2: 'most',
 					stroke: 'arm',
-					strokeWidth: 3,
-					strokeOpacity: 0.5,
+					strokeWidth: 4,
+					strokeOpacity: 0.4,
 				}),
-				Plot.dot(rows, { y: 'label', x: 'value', fill: 'arm', r: 6 }),
-				Plot.text(rows, { y: 'label', x: 'value', text: (row) => number(row.value), dy: -13, fill: '#333' }),
+				Plot.dot(rows, { y: 'at', x: 'value', fill: 'arm', r: 5 }),
+				Plot.text(rows, {
+					y: 'at',
+					x: 'most',
+					text: (row) => number(row.value),
+					dx: 10,
+					textAnchor: 'start',
+				}),
 			],
 		},
 	})
@@ -128,14 +148,20 @@ function drawDelayOverTime(one: CaseResult, label: string): Picture | undefined 
 	if (rows.length === 0) return undefined
 	return draw({
 		name: `event-loop-delay${label}`,
-		title: `Event-loop delay over time: ${one.name}${bitsOf(one)}, ${rateOf(one)} per second in every arm`,
+		title: `Event-loop delay over time: ${one.name}${bitsOf(one)}, ${rateOf(one)}/s`,
 		subtitle:
 			'The longest delay in each tenth of a second: for so long, everything else in the process waits.',
 		legend: armsOf(rows),
 		isCommitted: label === '',
 		options: {
 			x: { label: 'seconds →' },
-			y: { type: 'log', label: '↑ delay, milliseconds (log)', grid: true, tickFormat: number },
+			y: {
+				...logAxis('', [1, ...rows.map(({ delay }) => delay)]),
+				label: '↑ delay, milliseconds (log)',
+				domain: [1, Math.max(2, ...rows.map(({ delay }) => delay))],
+				insetBottom: 8,
+				grid: true,
+			},
 			marks: [Plot.lineY(rows, { x: 'seconds', y: 'delay', stroke: 'arm', strokeWidth: 1.6 })],
 		},
 	})
@@ -153,7 +179,7 @@ function drawDelayDistribution(one: CaseResult, label: string): Picture | undefi
 	const ticks = [0, 50, 90, 99, 99.9]
 	return draw({
 		name: `event-loop-delay-distribution${label}`,
-		title: `Event-loop delay as a distribution: ${one.name}${bitsOf(one)}, ${rateOf(one)} per second`,
+		title: `Event-loop delay as a distribution: ${one.name}${bitsOf(one)}, ${rateOf(one)}/s`,
 		subtitle: 'So many per cent of the delays were this long or shorter. Lower is better.',
 		legend: armsOf(rows),
 		isCommitted: label === '',
@@ -163,7 +189,13 @@ function drawDelayDistribution(one: CaseResult, label: string): Picture | undefi
 				ticks: ticks.map(nines),
 				tickFormat: (value: number) => `${ticks.find((tick) => nines(tick) === value)} %`,
 			},
-			y: { type: 'log', label: '↑ delay, milliseconds (log)', grid: true, tickFormat: number },
+			y: {
+				...logAxis('', [1, ...rows.map(({ delay }) => delay)]),
+				label: '↑ delay, milliseconds (log)',
+				domain: [1, Math.max(2, ...rows.map(({ delay }) => delay))],
+				insetBottom: 8,
+				grid: true,
+			},
 			marks: [
 				Plot.lineY(rows, { x: 'nines', y: 'delay', stroke: 'arm', strokeWidth: 2, curve: 'monotone-x' }),
 				Plot.dot(rows, { x: 'nines', y: 'delay', fill: 'arm', r: 2.5 }),
@@ -199,9 +231,18 @@ function drawCost(
 				type: 'log',
 				label: `${axis.label} (log) →`,
 				ticks: sizes,
+				insetLeft: 24,
+				insetRight: 24,
 				tickFormat: (value: number) => value.toLocaleString('en-US'),
 			},
-			y: { type: 'log', label: '↑ main thread, µs per operation (log)', grid: true, tickFormat: number },
+			y: {
+				...logAxis(
+					'',
+					rows.map(({ micros }) => micros),
+				),
+				label: '↑ main thread, µs per operation (log)',
+				grid: true,
+			},
 			marks: [
 				Plot.lineY(rows, { x: 'size', y: 'micros', stroke: 'arm', strokeWidth: 2 }),
 				Plot.dot(rows, { x: 'size', y: 'micros', fill: 'arm', r: 4 }),
@@ -215,7 +256,7 @@ function drawCost(
 function drawPings(one: CaseResult | undefined): Picture | undefined {
 	if (!one) return undefined
 	const rows = one.arms.flatMap(({ name, ping }) =>
-		ping ? [{ arm: name, idle: ping.idleMs.p99, busy: ping.busyMs.p99, middle: ping.busyMs.p50 }] : [],
+		ping ? [{ arm: name, idle: ping.idleMs.p99, busy: ping.busyMs.p99 }] : [],
 	)
 	if (rows.length === 0) return undefined
 	return draw({
@@ -227,8 +268,14 @@ function drawPings(one: CaseResult | undefined): Picture | undefined {
 		options: {
 			height: 70 + 56 * rows.length,
 			marginLeft: 140,
-			marginRight: 70,
-			x: { type: 'log', label: 'latency p99, milliseconds (log) →', grid: true, tickFormat: number },
+			marginRight: 90,
+			x: {
+				...logAxis(
+					'latency p99, milliseconds',
+					rows.flatMap(({ idle, busy }) => [idle, busy]),
+				),
+				grid: true,
+			},
 			y: { label: null, domain: rows.map(({ arm }) => arm) },
 			marks: [
 				Plot.link(rows, {
@@ -266,7 +313,7 @@ function drawProcesses(cases: readonly CaseResult[]): Picture | undefined {
 	if (rows.length === 0) return undefined
 	return draw({
 		name: 'processes',
-		title: 'Refreshes of a session that has expired once, by several processes on one Redis',
+		title: 'Sessions that expire once, and several processes on one Redis',
 		subtitle: 'Calls to the provider per session. One is what is due.',
 		legend: armsOf(rows),
 		options: {
@@ -315,8 +362,26 @@ function drawMemory(one: CaseResult | undefined): Picture | undefined {
 	})
 }
 
+/** 1, 2, 5, 10 and so on, or only powers of ten where they span much: what stands beside the values. */
+function logTicks(values: readonly number[]): number[] {
+	const [low, high] = [Math.min(...values), Math.max(...values)]
+	const decades = Math.log10(high / low)
+	const steps = decades > 3.5 ? [1] : decades > 2 ? [1, 3] : [1, 2, 5]
+	const first = Math.floor(Math.log10(low))
+	const count = Math.ceil(Math.log10(high)) - first + 1
+	return Array.from({ length: count }, (_, at) => steps.map((step) => step * 10 ** (first + at)))
+		.flat()
+		.filter((tick) => tick >= low * 0.99 && tick <= high * 1.01)
+}
+
+function logAxis(label: string, values: readonly number[]): Plot.ScaleOptions {
+	return { type: 'log', label: `${label} (log) →`, ticks: logTicks(values), tickFormat: number }
+}
+
+const placeOf = (arm: string) => Object.keys(colours).indexOf(arm)
+
 const bitsOf = ({ params }: CaseResult) =>
-	params.credential === 'certificate' ? ` (RSA ${params.rsaBits})` : ''
+	params.credential === 'certificate' ? `, RSA ${params.rsaBits}` : ''
 const rateOf = ({ params }: CaseResult) => params.fixedRate?.arrivalsPerSecond
 
 function armsOf(rows: readonly { readonly arm: string }[]): string[] {
@@ -327,7 +392,7 @@ function armsOf(rows: readonly { readonly arm: string }[]): string[] {
 function draw({ name, title, subtitle, legend, options, isCommitted = false }: Content): Picture {
 	const plot = Plot.plot({
 		document: document as never,
-		width,
+		width: width - 16,
 		height: innerHeight,
 		marginLeft: 64,
 		marginRight: 28,
@@ -337,6 +402,7 @@ function draw({ name, title, subtitle, legend, options, isCommitted = false }: C
 		...options,
 	})
 	const height = headHeight + (options.height ?? innerHeight)
+	plot.setAttribute('x', '4')
 	plot.setAttribute('y', String(headHeight - 8))
 	let x = 20
 	const keys = legend.map((arm) => {

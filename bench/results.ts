@@ -19,6 +19,8 @@ export interface CaseResult {
 	readonly name: string
 	readonly summary: string
 	readonly params: Params
+	/** That all of it took, starting and seeding included. */
+	readonly seconds: number
 	readonly arms: readonly ArmResult[]
 }
 
