@@ -67,7 +67,7 @@ const style = `
 	:root { --text: #e6edf3; --faint: #9da7b3; --ground: #0d1117; --line: #3d444d; --row: #161b22 }
 }
 body { margin: 0; font: 16px/1.5 system-ui, -apple-system, 'Segoe UI', sans-serif; color: var(--text); background: var(--ground) }
-main { max-width: 62rem; margin: 0 auto; padding: 1rem }
+main { max-width: 70rem; margin: 0 auto; padding: 1rem }
 h1 { margin-bottom: 0 }
 h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line) }
 figure { margin: 1rem 0 }
@@ -78,8 +78,10 @@ caption { text-align: left; padding-bottom: 0.25rem; font-weight: 600 }
 caption small { display: block; font-weight: 400; color: var(--faint) }
 th, td { padding: 0.2rem 0.6rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: bottom }
 td { white-space: nowrap }
-th.text, td.text { text-align: left; white-space: normal }
+th.text, td.text { text-align: left }
+td.text, .prose tbody th { white-space: normal }
 tbody th { font-weight: 600; white-space: nowrap }
+@media (max-width: 40rem) { table { font-size: 0.75rem } th, td { padding: 0.2rem 0.3rem } }
 thead { background: var(--row) }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.2rem 1rem }
 dt { color: var(--faint) }
@@ -100,7 +102,7 @@ function table(rows: readonly (readonly string[])[], caption: string, detail: st
 			)
 			.join('')
 	// Wide tables scroll by themselves; who has no pointer reaches them by the keyboard.
-	return `<div class="scroll" role="region" tabindex="0" aria-label="${escapeText(caption)}"><table>
+	return `<div class="scroll" role="region" tabindex="0" aria-label="${escapeText(caption)}"><table${texts > 1 ? ' class="prose"' : ''}>
 <caption>${escapeText(caption)}<small>${escapeText(detail)}</small></caption>
 <thead><tr>${head}</tr></thead>
 <tbody>
