@@ -78,8 +78,8 @@ export async function createArm(params: Params, world: World): Promise<Arm<Acqui
 			await fill(params.sharedToken ? added.slice(0, 1) : added)
 			if (operation !== 'hit' || added.length === 0) return
 			if (params.sharedToken) {
-				const copies = await holdMore(() => load(0), sessions)
-				expected.push(...new Array<string>(copies).fill(expected[0] as string))
+				await holdMore(() => load(0), sessions)
+				for (let index = 1; index < sessions.length; index++) expected.push(expected[0] as string)
 			} else for (const index of sessions.keys()) await load(index)
 		},
 		start: operation === 'login' ? signIn : (index) => broker.acquireSilent(sessions[index]),
@@ -108,9 +108,8 @@ export async function createArm(params: Params, world: World): Promise<Arm<Acqui
 /**
  * Has one token read in earnest, and held for all other sessions as well: a million trips to a store that holds a
  * million caches would take minutes and more memory than there is.
- * @returns how many are held beside the first
  */
-async function holdMore(first: () => Promise<void>, sessions: readonly SeededSession[]): Promise<number> {
+async function holdMore(first: () => Promise<void>, sessions: readonly SeededSession[]): Promise<void> {
 	const { put } = AccessTokenCache.prototype
 	let seen: { readonly cache: AccessTokenCache; readonly held: HeldToken } | undefined
 	AccessTokenCache.prototype.put = function (partition, held) {
@@ -129,5 +128,4 @@ async function holdMore(first: () => Promise<void>, sessions: readonly SeededSes
 		cache.put(msal.partition, { ...held, token, answer: Promise.resolve(token) })
 	}
 	if (cache.size !== sessions.length) throw new Error(`broker: ${cache.size} tokens are held`)
-	return sessions.length - 1
 }

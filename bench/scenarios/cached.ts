@@ -11,7 +11,7 @@ export const scenario: Scenario = {
 				schedule: 'lanes',
 				operations: quick ? 1_000 : 10_000,
 				rounds: quick ? 1 : 5,
-				fixedRate: { arrivalsPerSecond: 1_000, milliseconds: quick ? 500 : 5_000 },
+				fixedRate: { arrivalsPerSecond: 1_000, milliseconds: quick ? 500 : 4_000 },
 				// A certificate would make a client per request sign an assertion for every one of them.
 				credential: 'secret',
 				providerLatencyMs: 50,

@@ -8,7 +8,7 @@ export const scenario: Scenario = {
 			sessions: 1_000,
 			inFlight: 128,
 			schedule: 'turns',
-			milliseconds: quick ? 300 : 2_000,
+			milliseconds: quick ? 300 : 1_500,
 			rounds: quick ? 1 : 5,
 			// A certificate would make a client per request sign an assertion for every hit.
 			credential: 'secret',
@@ -23,7 +23,7 @@ export const scenario: Scenario = {
 		})
 		return [
 			{
-				params: { ...common, fixedRate: { arrivalsPerSecond: 1_000, milliseconds: quick ? 500 : 5_000 } },
+				params: { ...common, fixedRate: { arrivalsPerSecond: 1_000, milliseconds: quick ? 500 : 4_000 } },
 				arms: {
 					noop: none,
 					map: none,

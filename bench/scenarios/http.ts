@@ -16,14 +16,14 @@ export const scenario: Scenario = {
 		const throughput: Params = {
 			...common,
 			operation: 'hit',
-			milliseconds: quick ? 1_000 : 4_000,
+			milliseconds: quick ? 700 : 3_000,
 			credential: 'secret',
 			http: { load: 'throughput' },
 		}
 		const ping: Params = {
 			...common,
 			operation: 'refresh',
-			milliseconds: quick ? 1_000 : 4_000,
+			milliseconds: quick ? 700 : 3_000,
 			credential: 'certificate',
 			rsaBits: 2048,
 			http: { load: 'ping', pingsPerSecond: 200, refreshesPerSecond: 300 },

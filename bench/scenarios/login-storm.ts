@@ -11,7 +11,7 @@ export const scenario: Scenario = {
 				schedule: 'lanes',
 				operations: quick ? 120 : 2_000,
 				rounds: quick ? 1 : 5,
-				fixedRate: { arrivalsPerSecond: 150, milliseconds: quick ? 700 : 5_000 },
+				fixedRate: { arrivalsPerSecond: 150, milliseconds: quick ? 700 : 4_000 },
 				credential: 'certificate',
 				rsaBits: 2048,
 				providerLatencyMs: 50,

@@ -8,7 +8,7 @@ export const scenario: Scenario = {
 			params: {
 				operation: 'cached',
 				sessions: quick ? 1_000 : 10_000,
-				beyond: quick ? 4_000 : 100_000,
+				beyond: quick ? 2_500 : 100_000,
 				inFlight: 100,
 				schedule: 'lanes',
 				rounds: 1,

@@ -6,7 +6,7 @@ export const scenario: Scenario = {
 	cases({ quick, available: { redis } }) {
 		if (!redis) return []
 		const one = (count: number, ask: 'all' | 'part'): Case => {
-			const sessions = quick ? 160 : 1_200
+			const sessions = quick ? 160 : 800
 			return {
 				params: {
 					operation: 'refresh',

@@ -13,7 +13,7 @@ export const scenario: Scenario = {
 				sessions,
 				sharedToken: true,
 				schedule: 'turns',
-				milliseconds: quick ? 250 : 1_500,
+				milliseconds: quick ? 250 : 1_000,
 				credential: 'secret',
 				store: 'memory',
 			}
