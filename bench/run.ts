@@ -43,9 +43,10 @@ console.log(align(targetRows(judge(results)), 2).join('\n'))
 console.log(`\n${fileURLToPath(new URL('report.html', folder))}, after ${duration(results.seconds)}`)
 if (options.markdown) console.log(`\n${markdown}`)
 // The committed pictures show all scenarios of one run that took its time.
-if (!results.quick && positionals.length === 0) {
+const isWhole = names.every((name) => results.scenarios.some((one) => one.name === name))
+if (!results.quick && positionals.length === 0 && isWhole) {
 	await mkdir(picturesFolder, { recursive: true })
-	for (const { name, svg } of drawPictures(results))
+	for (const { name, svg } of drawPictures(results).filter(({ isCommitted }) => isCommitted))
 		await writeFile(new URL(`${name}.svg`, picturesFolder), `${svg}\n`)
 	console.log(fileURLToPath(picturesFolder))
 }
