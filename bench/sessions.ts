@@ -177,7 +177,8 @@ export function createRoster(params: Params, maker: ReturnType<typeof createSess
 }
 
 /** Sessions that the longest of the passes asks for. */
-function usedInARound({ sessions, operations = sessions, fixedRate }: Params): number {
+function usedInARound({ sessions, operations = sessions, fixedRate, processes }: Params): number {
+	if (processes) return sessions
 	const arrivals = fixedRate ? Math.ceil((fixedRate.arrivalsPerSecond * fixedRate.milliseconds) / 1000) : 0
 	return Math.min(sessions, Math.max(operations, arrivals))
 }
