@@ -68,7 +68,7 @@ export async function runBenchmark(
 			report?.(result)
 		}
 		// At the end: the provider is then as warm as it was for the arms.
-		const capacityMs = quick ? 400 : 2_000
+		const capacityMs = quick ? 300 : 2_000
 		const providerCapacity = {
 			refreshes: await measureCapacity(provider, world, 'refresh', capacityMs),
 			logins: await measureCapacity(provider, world, 'login', capacityMs),

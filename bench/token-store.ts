@@ -1,5 +1,8 @@
 import { Redis } from 'ioredis'
-import { memoryTokenStore, redisTokenStore, type SignedInAccount, type TokenStore } from '../src/index.js'
+import type { SignedInAccount, TokenStore } from '../src/index.js'
+// Not from the whole library, which takes a process of msal-node alone longer to load than msal-node.
+import { memoryTokenStore } from '../src/memory-token-store.js'
+import { redisTokenStore } from '../src/redis-token-store.js'
 import type { Params, World } from './scenario.js'
 
 /** A session's token cache, sealed. */

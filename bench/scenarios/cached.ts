@@ -6,10 +6,10 @@ export const scenario: Scenario = {
 		{
 			params: {
 				operation: 'cached',
-				sessions: quick ? 1_000 : 10_000,
+				sessions: quick ? 700 : 10_000,
 				inFlight: 128,
 				schedule: 'lanes',
-				operations: quick ? 1_000 : 10_000,
+				operations: quick ? 700 : 10_000,
 				rounds: quick ? 1 : 5,
 				fixedRate: { arrivalsPerSecond: 1_000, milliseconds: quick ? 500 : 4_000 },
 				// A certificate would make a client per request sign an assertion for every one of them.

@@ -9,7 +9,7 @@ export const scenario: Scenario = {
 				sessions: 1_000,
 				inFlight: 128,
 				schedule: 'lanes',
-				operations: quick ? 120 : 2_000,
+				operations: quick ? 100 : 2_000,
 				rounds: quick ? 1 : 5,
 				fixedRate: { arrivalsPerSecond: 150, milliseconds: quick ? 700 : 4_000 },
 				credential: 'certificate',
