@@ -59,6 +59,7 @@ export async function runBenchmark(
 			const begun = performance.now()
 			const { run } = (await import(`./runs/${scenario.run ?? 'arms'}.js`)) as { run: Run }
 			const arms = await run(one, { world, provider, progress: progress.step }).catch((error: unknown) => {
+				progress.clear()
 				throw new Error(`${name}, ${describe(one.params)}`, { cause: error })
 			})
 			const seconds = Math.round((performance.now() - begun) / 100) / 10

@@ -17,7 +17,8 @@ export function createProgress(weights: readonly number[]): Progress {
 	let at = -1
 	let title = ''
 	const write = (text: string) => {
-		if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`)
+		// A line that wraps could not be written over.
+		if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text.slice(0, process.stderr.columns - 1)}`)
 		else if (text !== '') process.stderr.write(`${text}\n`)
 	}
 	const left = () => {
