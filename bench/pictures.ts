@@ -381,7 +381,7 @@ function logAxis(label: string, values: readonly number[]): Plot.ScaleOptions {
 const placeOf = (arm: string) => Object.keys(colours).indexOf(arm)
 
 const bitsOf = ({ params }: CaseResult) =>
-	params.credential === 'certificate' ? `, RSA ${params.rsaBits}` : ''
+	params.credential === 'certificate' ? `, RSA ${params.rsaBits}, store: ${params.store}` : ''
 const rateOf = ({ params }: CaseResult) => params.fixedRate?.arrivalsPerSecond
 
 function armsOf(rows: readonly { readonly arm: string }[]): string[] {

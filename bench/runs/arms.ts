@@ -25,6 +25,14 @@ export const run: Run = async ({ params, arms }, bench): Promise<ArmResult[]> =>
 		rounds: [],
 		passes: [],
 	}))
+	const counting = <K extends 'round' | 'fixedRate'>({ name, child, expectation }: RunningArm, call: K) =>
+		countingCalls(
+			bench,
+			params,
+			{ ...expectation, who: name },
+			() => child.ask(call, undefined),
+			({ operations }) => operations,
+		)
 	try {
 		await bench.provider.ask('reset', { latencyMs: params.providerLatencyMs })
 		bench.progress('seeding')
@@ -38,36 +46,21 @@ export const run: Run = async ({ params, arms }, bench): Promise<ArmResult[]> =>
 			await child.ask('warmUp', undefined)
 		}
 		for (let round = 1; round <= params.rounds; round++)
-			for (const { name, child, expectation, rounds } of running) {
+			for (const one of running) {
+				const { name, child, rounds } = one
 				bench.progress(`${name}, round ${round} of ${params.rounds}`)
 				await child.ask('prepare', undefined)
-				const counted = await countingCalls(
-					bench,
-					params,
-					{ ...expectation, who: name },
-					() => child.ask('round', undefined),
-					({ operations }) => operations,
-				)
-				rounds.push({
-					...counted.result,
-					providerCallsPerOp: counted.callsPerOp,
-					providerBusy: counted.busy,
-				})
+				const { result, callsPerOp, busy } = await counting(one, 'round')
+				rounds.push({ ...result, providerCallsPerOp: callsPerOp, providerBusy: busy })
 			}
 		const passes = params.fixedRate ? Math.min(params.rounds, mostPasses) : 0
 		for (let pass = 1; pass <= passes; pass++)
-			for (const { name, child, expectation, passes: done } of running) {
+			for (const one of running) {
+				const { name, child, expectation, passes: done } = one
 				if (expectation.bounds) continue
 				bench.progress(`${name}, ${params.fixedRate?.arrivalsPerSecond}/s, pass ${pass} of ${passes}`)
 				await child.ask('prepare', undefined)
-				const counted = await countingCalls(
-					bench,
-					params,
-					{ ...expectation, who: name },
-					() => child.ask('fixedRate', undefined),
-					({ operations }) => operations,
-				)
-				done.push(counted.result)
+				done.push((await counting(one, 'fixedRate')).result)
 			}
 		return running.map(({ name, rounds, passes: done, expectation }) =>
 			bringTogether(name, rounds, done, expectation.bounds),
