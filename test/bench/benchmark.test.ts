@@ -29,7 +29,7 @@ const scenarioOf = (arms: Scenario['cases']): Record<string, Scenario> => ({
 /** Arms are found by name beside the benchmark's own. */
 const fixture = (name: string) => `../../test/bench/fixtures/${name}`
 
-describe('the benchmark', { timeout: 60_000 }, () => {
+describe('the benchmark', { timeout: 120_000 }, () => {
 	it('reports what its readers are promised', async () => {
 		const results = await runBenchmark(
 			scenarioOf(() => [
