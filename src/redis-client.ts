@@ -1,5 +1,6 @@
 import { createSecretKey, KeyObject } from 'node:crypto'
 import { lookup, resolveSrv } from 'node:dns'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Cluster, type ClusterNode, type ClusterOptions, Redis, type RedisOptions } from 'ioredis'
 import { BrokerError } from './errors.js'
 
@@ -17,6 +18,9 @@ type Copyable = { readonly [name: string]: unknown }
 
 /** Deadline of one command, in milliseconds. */
 const commandTimeout = 500
+
+/** Milliseconds before a command is tried again whose connection broke. */
+const pause = 50
 
 /** Names whose values are secrets, wherever they stand in the options. */
 const secretNames = new Set(['password', 'sentinelPassword', 'key', 'pem', 'pfx', 'buf', 'passphrase'])
@@ -38,6 +42,9 @@ const replacedNames = new Set([
 	'maxRetriesPerRequest',
 	'commandTimeout',
 	'connectTimeout',
+	'socketTimeout',
+	'retryDelayOnFailover',
+	'maxRedirections',
 ])
 
 /** What ioredis puts into the options of a cluster when nothing else is given. */
@@ -101,7 +108,11 @@ export function openRedis(connection: RedisConnection): RedisClient {
 	const retry = (times: number) => Math.min(50 * times, 1000)
 	const own = {
 		connectTimeout: 2 * commandTimeout,
-		maxRetriesPerRequest: 1,
+		// A server that is gone without a word (its machine lost, a firewall that forgot the connection) would else be
+		// waited for as long as TCP does: a quarter of an hour.
+		socketTimeout: 4 * commandTimeout,
+		// ioredis would send again whatever it had sent, also what nobody waits for any more.
+		maxRetriesPerRequest: 0,
 		// ioredis would keep the process alive for two seconds after a connection that is dead anyway.
 		disconnectTimeout: 50,
 		enableOfflineQueue: false,
@@ -115,6 +126,9 @@ export function openRedis(connection: RedisConnection): RedisClient {
 					...(given as ClusterOptions),
 					enableOfflineQueue: false,
 					clusterRetryStrategy: retry,
+					// As above: these go on trying after the deadline.
+					retryDelayOnFailover: 0,
+					maxRedirections: 5,
 					redisOptions: { ...(given.redisOptions as object), ...own } as Omit<RedisOptions, 'replyMapping'>,
 				})
 	// Without a listener ioredis prints every failed attempt. Each failed command is answered to its caller.
@@ -123,15 +137,33 @@ export function openRedis(connection: RedisConnection): RedisClient {
 }
 
 /**
- * Runs commands on a client that is ready, waiting no longer than the deadline for it.
+ * Runs commands on a client that is ready, waiting no longer than the deadline for it. When the connection breaks
+ * under them they run again, within the same deadline: they have to be such that twice is as good as once.
  * @throws ERR_STORE_UNAVAILABLE
  */
 export async function onRedis<T>(client: RedisClient, work: (client: RedisClient) => Promise<T>): Promise<T> {
 	try {
 		if (client.status !== 'ready') await becomesReady(client)
-		return await inTime(work(client))
+		return await inTime(untilDone(client, work, performance.now() + commandTimeout))
 	} catch (cause) {
 		throw new BrokerError('ERR_STORE_UNAVAILABLE', whyNot(cause), { cause, retryAfter: 1 })
+	}
+}
+
+async function untilDone<T>(
+	client: RedisClient,
+	work: (client: RedisClient) => Promise<T>,
+	deadline: number,
+): Promise<T> {
+	for (;;) {
+		try {
+			return await work(client)
+		} catch (cause) {
+			if (isReply(cause)) throw cause
+			await sleep(pause)
+			if (client.status !== 'ready') await becomesReady(client)
+			if (performance.now() >= deadline) throw cause
+		}
 	}
 }
 
@@ -157,9 +189,13 @@ async function inTime<T>(work: Promise<T>): Promise<T> {
 
 /** The word that Redis itself begins an error with (NOPERM, OOM, READONLY); what follows may quote a key. */
 function whyNot(cause: unknown): string {
-	const word =
-		cause instanceof Error && cause.name === 'ReplyError' ? /^[A-Z]+\b/.exec(cause.message)?.[0] : undefined
+	const word = isReply(cause) ? /^[A-Z]+\b/.exec(cause.message)?.[0] : undefined
 	return word === undefined ? 'Redis does not answer.' : `Redis refuses a command: ${word}.`
+}
+
+/** Whether Redis has answered, with an error: then the connection is well. */
+function isReply(cause: unknown): cause is Error {
+	return cause instanceof Error && cause.name === 'ReplyError'
 }
 
 const waiting = new WeakMap<RedisClient, Promise<void>>()

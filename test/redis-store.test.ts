@@ -5,9 +5,10 @@ import { after, before, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Cluster, Redis } from 'ioredis'
 import { BrokerError, memoryTokenStore, type RedisSource, redisTokenStore } from '../src/index.js'
-import { openRedis } from '../src/redis-client.js'
+import { onRedis, openRedis } from '../src/redis-client.js'
 import { type Application, createApplication, createWorld, type World } from './support/application.js'
 import { startRedis, type TestRedis } from './support/redis.js'
+import { createLink } from './support/redis-link.js'
 import { createSessionApplication, request, type SessionApplication } from './support/session-application.js'
 
 const secrets = ['a test secret of more than 32 bytes: 0123456789']
@@ -174,7 +175,7 @@ describe('redisTokenStore', () => {
 				assert.equal(client.options.scaleReads, 'slave')
 				assert.equal(client.options.slotsRefreshTimeout, 2345)
 				assert.equal(client.options.redisOptions?.password, password)
-				assert.equal(client.options.redisOptions?.maxRetriesPerRequest, 1)
+				assert.equal(client.options.redisOptions?.maxRetriesPerRequest, 0)
 			} finally {
 				client.disconnect()
 			}
@@ -421,6 +422,53 @@ describe('Redis at the start', () => {
 		} finally {
 			await Promise.all([healthy.close(), app.close()])
 			silent.close()
+		}
+	})
+})
+
+describe('a connection to Redis', () => {
+	let redis: TestRedis
+	before(async () => {
+		redis = await startRedis()
+	})
+	after(() => redis.stop())
+
+	const unavailable = { code: 'ERR_STORE_UNAVAILABLE', status: 503 }
+
+	it('that leads nowhere any more is replaced, and what was sent on it is not sent again later', async () => {
+		const link = await createLink(redis.path)
+		const { connection } = redisTokenStore({ host: '127.0.0.1', port: link.port })
+		const client = openRedis(connection)
+		try {
+			await onRedis(client, (one) => one.set('key', 'before'))
+			link.lose()
+			const began = performance.now()
+			await assert.rejects(
+				onRedis(client, (one) => one.set('key', 'late')),
+				unavailable,
+			)
+			assert.ok(performance.now() - began < 1000)
+			await redis.client().set('key', 'newer')
+			while ((await onRedis(client, (one) => one.get('key')).catch(() => 'nothing')) === 'nothing')
+				assert.ok(performance.now() - began < 5000)
+			assert.equal(await redis.client().get('key'), 'newer')
+		} finally {
+			client.disconnect()
+			await link.close()
+		}
+	})
+
+	it('that breaks under a command is opened again, and the command is tried once more', async () => {
+		const client = openRedis(redisTokenStore({ path: redis.path }).connection)
+		const admin = redis.client()
+		try {
+			await onRedis(client, (one) => one.set('counter', 0))
+			await admin.call('CLIENT', 'PAUSE', '300', 'WRITE')
+			const counted = onRedis(client, (one) => one.incr('counter'))
+			await admin.call('CLIENT', 'KILL', 'TYPE', 'normal')
+			assert.equal(await counted, 1)
+		} finally {
+			client.disconnect()
 		}
 	})
 })
