@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Cluster, Redis } from 'ioredis'
 import { BrokerError, memoryTokenStore, type RedisSource, redisTokenStore } from '../src/index.js'
 import { onRedis, openRedis } from '../src/redis-client.js'
+import { createRedisStore } from '../workers/redis-store.js'
 import { type Application, createApplication, createWorld, type World } from './support/application.js'
 import { startRedis, type TestRedis } from './support/redis.js'
 import { createLink } from './support/redis-link.js'
@@ -467,6 +468,25 @@ describe('a connection to Redis', () => {
 			const counted = onRedis(client, (one) => one.incr('counter'))
 			await admin.call('CLIENT', 'KILL', 'TYPE', 'normal')
 			assert.equal(await counted, 1)
+		} finally {
+			client.disconnect()
+		}
+	})
+
+	it('may lose an answer: what was done is not taken for somebody else’s when it is tried once more', async () => {
+		const client = openRedis(redisTokenStore({ path: redis.path }).connection)
+		const store = createRedisStore(client, 'koa-msal:test', 1000)
+		try {
+			const claim = { transaction: 'transaction', value: 'ours', lifetime: 60_000 }
+			for (let time = 0; time < 2; time++) assert.equal(await store.claim(claim), undefined)
+			assert.equal(await store.claim({ ...claim, value: 'theirs' }), 'ours')
+
+			await store.create('partition', 'first', 0, 60_000)
+			const opened = await store.open('partition', { holder: 'us', leaseUnlessBeyond: 1 })
+			assert.equal(opened.state === 'open' && opened.leased, true)
+			const commit = { holder: 'us', version: 1, sealed: 'second', expiresOn: 2 }
+			for (let time = 0; time < 2; time++) assert.equal(await store.commit('partition', commit), 'written')
+			assert.equal(await store.commit('partition', { ...commit, sealed: 'third' }), 'fenced')
 		} finally {
 			client.disconnect()
 		}

@@ -1,5 +1,6 @@
 import { workerData } from 'node:worker_threads'
 import { createHttp } from '../src/network.js'
+import { openRedis } from '../src/redis-client.js'
 import { createSealer } from '../src/sealing.js'
 import type { WorkerSettings } from '../src/wire.js'
 import { createOwnAuthority } from './own-authority.js'
@@ -20,7 +21,7 @@ export const http = createHttp({
 })
 /** `undefined` when the store is in memory on the main thread. */
 export const redisStore =
-	settings.redis && createRedisStore(settings.redis, settings.namespace, settings.refresh.lease)
+	settings.redis && createRedisStore(openRedis(settings.redis), settings.namespace, settings.refresh.lease)
 
 function piscinaData<T>(data: unknown): T {
 	return (Array.isArray(data) ? data[1] : data) as T

@@ -1,6 +1,6 @@
 import type { Result } from 'ioredis'
 import type { WireError } from '../src/errors.js'
-import { onRedis, openRedis, type RedisConnection } from '../src/redis-client.js'
+import { onRedis, type RedisClient } from '../src/redis-client.js'
 import { partitionKey, writeBeside } from '../src/redis-partition.js'
 import type { ClaimParams, StoredBlob } from '../src/wire.js'
 import type { CommitAnswer, Opening, PartitionStore } from './partition-store.js'
@@ -66,9 +66,8 @@ return {1, version, redis.call('HGET', KEYS[1], 'b'), leased, redis.call('HGET',
 	},
 	/**
 	 * Writes only over the version that was read, and never makes a key: after a sign-out there is nothing to write
-	 * over, so nothing comes back. {0} gone, {1} written, {2, version, blob} somebody was faster, {3} fenced: the lease
-	 * ran out and somebody else's work counts. HSET
-	 * keeps the time to live.
+	 * over, so nothing comes back. {0} gone, {1} written, now or by an attempt whose answer was lost, {2, version, blob}
+	 * somebody was faster, {3} fenced: the lease ran out and somebody else's work counts. HSET keeps the time to live.
 	 */
 	koaMsalCommit: {
 		numberOfKeys: 2,
@@ -77,6 +76,7 @@ local holder = redis.call('GET', KEYS[2])
 if holder and holder ~= ARGV[4] then return {3} end
 local version = redis.call('HGET', KEYS[1], 'v')
 if version and version ~= ARGV[1] then
+  if redis.call('HGET', KEYS[1], 'b') == ARGV[2] then return {1} end
   if not holder and ARGV[4] ~= '' then return {3} end
   return {2, version, redis.call('HGET', KEYS[1], 'b')}
 end
@@ -133,9 +133,8 @@ function once(work: () => void): () => void {
 	}
 }
 
-/** Partitions in Redis, on a connection of this worker's own. @param leaseTime milliseconds */
-export function createRedisStore(connection: RedisConnection, namespace: string, leaseTime: number) {
-	const client = openRedis(connection)
+/** Partitions in Redis. @param leaseTime milliseconds */
+export function createRedisStore(client: RedisClient, namespace: string, leaseTime: number) {
 	for (const [name, script] of Object.entries(scripts)) client.defineCommand(name, script)
 	const tokensKey = (partition: string) => partitionKey(namespace, partition)
 	const leaseKey = (partition: string) => `${namespace}:l:{${partition}}`
@@ -268,11 +267,12 @@ export function createRedisStore(connection: RedisConnection, namespace: string,
 			}),
 		exists: (partition: string) =>
 			onRedis(client, async () => (await client.hexists(tokensKey(partition), 'v')) === 1),
-		/** @returns the mark of an earlier claim, or `undefined`: the transaction is now ours. */
+		/** @returns the mark of an earlier claim, or `undefined`: the transaction is ours. No two claims have one mark. */
 		claim: ({ transaction, value, lifetime }: ClaimParams) =>
 			onRedis(client, async () => {
 				const earlier = await client.set(claimKey(transaction), value, 'PX', lifetime, 'NX', 'GET')
-				return earlier ?? undefined
+				// Our own: the answer to a first attempt was lost.
+				return earlier === null || earlier === value ? undefined : earlier
 			}),
 		failClaim: (transaction: string) =>
 			onRedis(client, async () => {

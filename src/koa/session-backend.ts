@@ -14,7 +14,7 @@ export interface SessionBackend {
 	reseal(key: string, before: string, after: string): Promise<void>
 	/** Lets the session live on from now, if it is there. */
 	touch(key: string, lifetime: number): Promise<void>
-	/** @returns whether it was there */
+	/** @returns whether it was there; no when the first answer was lost: rather so than a session that comes back */
 	remove(key: string): Promise<boolean>
 	/** Lets a sign-out find the session by the partition of its ticket. @returns whether that is there */
 	bind(key: string, partition: string): Promise<boolean>
