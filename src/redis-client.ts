@@ -43,6 +43,7 @@ const replacedNames = new Set([
 	'commandTimeout',
 	'connectTimeout',
 	'socketTimeout',
+	'autoResubscribe',
 	'retryDelayOnFailover',
 	'maxRedirections',
 ])
@@ -113,6 +114,8 @@ export function openRedis(connection: RedisConnection): RedisClient {
 		socketTimeout: 4 * commandTimeout,
 		// ioredis would send again whatever it had sent, also what nobody waits for any more.
 		maxRetriesPerRequest: 0,
+		// It would subscribe again by itself, and end the process if that is refused: nobody handles the rejection.
+		autoResubscribe: false,
 		// ioredis would keep the process alive for two seconds after a connection that is dead anyway.
 		disconnectTimeout: 50,
 		enableOfflineQueue: false,
