@@ -197,7 +197,7 @@ function whyNot(cause: unknown): string {
 }
 
 /** Whether Redis has answered, with an error: then the connection is well. */
-function isReply(cause: unknown): cause is Error {
+export function isReply(cause: unknown): cause is Error {
 	return cause instanceof Error && cause.name === 'ReplyError'
 }
 

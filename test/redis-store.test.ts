@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
-import { after, before, describe, it } from 'node:test'
+import { after, before, describe, it, mock } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Cluster, Redis } from 'ioredis'
 import { BrokerError, memoryTokenStore, type RedisSource, redisTokenStore } from '../src/index.js'
@@ -487,6 +488,23 @@ describe('a connection to Redis', () => {
 			const commit = { holder: 'us', version: 1, sealed: 'second', expiresOn: 2 }
 			for (let time = 0; time < 2; time++) assert.equal(await store.commit('partition', commit), 'written')
 			assert.equal(await store.commit('partition', { ...commit, sealed: 'third' }), 'fenced')
+		} finally {
+			client.disconnect()
+		}
+	})
+
+	it('that breaks between a sign-out and its notice does not keep the notice from the others', async () => {
+		const client = openRedis(redisTokenStore({ path: redis.path }).connection)
+		const store = createRedisStore(client, 'koa-msal:test', 1000)
+		const listener = redis.client()
+		try {
+			await listener.subscribe('koa-msal:test:signed-out')
+			const told = once(listener, 'message', { signal: AbortSignal.timeout(2000) })
+			mock
+				.method(client, 'publish')
+				.mock.mockImplementationOnce(() => Promise.reject(new Error('Connection is closed.')))
+			await store.remove('partition')
+			assert.deepEqual(await told, ['koa-msal:test:signed-out', 'partition'])
 		} finally {
 			client.disconnect()
 		}

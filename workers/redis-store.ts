@@ -1,6 +1,6 @@
 import type { Result } from 'ioredis'
 import type { WireError } from '../src/errors.js'
-import { onRedis, type RedisClient } from '../src/redis-client.js'
+import { isReply, onRedis, type RedisClient } from '../src/redis-client.js'
 import { partitionKey, writeBeside } from '../src/redis-partition.js'
 import type { ClaimParams, StoredBlob } from '../src/wire.js'
 import type { CommitAnswer, Opening, PartitionStore } from './partition-store.js'
@@ -142,8 +142,15 @@ export function createRedisStore(client: RedisClient, namespace: string, leaseTi
 	const claimKey = (transaction: string) => `${namespace}:u:${transaction}`
 	const throttleKey = (tenant: string) => `${namespace}:h:${tenant}`
 
-	/** Other processes hold a partition's tokens in memory: they forget them now. It is signed out in any case. */
-	const tell = (partition: string) => client.publish(`${namespace}:signed-out`, partition).catch(warnOfNotice)
+	/**
+	 * Other processes hold a partition's tokens in memory: they forget them now. A notice that is not sent fails the
+	 * sign-out, which is then done again; one that is refused would be every time.
+	 */
+	const tell = (partition: string) =>
+		client.publish(`${namespace}:signed-out`, partition).catch((cause) => {
+			if (!isReply(cause)) throw cause
+			warnOfNotice()
+		})
 
 	const store: PartitionStore = {
 		open: (partition, { holder, leaseUnlessBeyond }) =>
