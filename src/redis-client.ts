@@ -104,8 +104,9 @@ function restore(value: unknown, name = ''): unknown {
 /**
  * Opens a connection on which a command fails within its deadline, whatever the server does, and is never
  * sent late: nothing waits in an offline queue to overwrite newer work after an outage.
+ * @param ofCluster further options, for a cluster
  */
-export function openRedis(connection: RedisConnection): RedisClient {
+export function openRedis(connection: RedisConnection, ofCluster: ClusterOptions = {}): RedisClient {
 	const retry = (times: number) => Math.min(50 * times, 1000)
 	const own = {
 		connectTimeout: 2 * commandTimeout,
@@ -127,6 +128,7 @@ export function openRedis(connection: RedisConnection): RedisClient {
 			? new Redis({ ...given, ...own } as Omit<RedisOptions, 'replyMapping'>)
 			: new Cluster(restore(connection.nodes) as ClusterNode[], {
 					...(given as ClusterOptions),
+					...ofCluster,
 					enableOfflineQueue: false,
 					clusterRetryStrategy: retry,
 					// As above: these go on trying after the deadline.
@@ -178,7 +180,8 @@ function atDeadline(expire: () => void): NodeJS.Timeout {
 	return setTimeout(() => setImmediate(() => setImmediate(expire)), commandTimeout)
 }
 
-async function inTime<T>(work: Promise<T>): Promise<T> {
+/** Waits for an answer of Redis, but not for longer than a command may take. */
+export async function inTime<T>(work: Promise<T>): Promise<T> {
 	let timer: NodeJS.Timeout | undefined
 	const late = new Promise<never>((_, reject) => {
 		timer = atDeadline(() => reject(new Error('the command took too long')))

@@ -1,7 +1,11 @@
-import { openRedis, type RedisConnection } from './redis-client.js'
+import { Cluster, type Redis } from 'ioredis'
+import { inTime, openRedis, type RedisConnection } from './redis-client.js'
 
-/** Milliseconds until a subscription that failed is tried again. */
-const retryInterval = 1000
+/** Milliseconds between two signs of life of the subscription: what is missed for that long can go unnoticed. */
+const interval = 1000
+
+/** Milliseconds after which a node that has left its cluster is not listened to any more. */
+const topologyInterval = 10_000
 
 /** What other processes tell of sign-outs. */
 export interface SignOutNotices {
@@ -12,38 +16,56 @@ export interface SignOutNotices {
 	close(): Promise<void>
 }
 
-/** Listens for partitions that another process has signed out, on a connection of its own. */
+/**
+ * Listens for partitions that another process has signed out, on a connection of its own. It subscribes again and
+ * again, which changes nothing on a connection that is well: a dead one is found out by that, and so is a right
+ * that was taken away.
+ */
 export function listenForSignOuts(
 	connection: RedisConnection,
 	namespace: string,
 	forget: (partition: string) => void,
 ): SignOutNotices {
-	const client = openRedis(connection)
-	let retry: NodeJS.Timeout | undefined
+	const client = openRedis(connection, { slotsRefreshInterval: topologyInterval })
 	let heardSince = Number.POSITIVE_INFINITY
-	const listen = () => {
-		client.subscribe(`${namespace}:signed-out`).then(
-			() => {
-				heardSince = Date.now()
-			},
+	let ear: Redis | undefined
+	const deaf = () => {
+		heardSince = Number.POSITIVE_INFINITY
+	}
+	const listen = async () => {
+		if (!ear || ear.status === 'end') {
+			ear = earOf(client)
+			ear?.on('message', (_channel: string, partition: string) => forget(partition))
+			ear?.on('close', deaf).on('end', listen)
+		}
+		try {
+			if (!ear) return deaf()
+			await inTime(ear.subscribe(`${namespace}:signed-out`))
+			heardSince = Math.min(heardSince, Date.now())
+		} catch {
 			// Until it works, nothing is heard, and held tokens are confirmed with the store instead.
-			() => {
-				retry = setTimeout(() => client.status === 'ready' && listen(), retryInterval).unref()
-			},
-		)
+			deaf()
+		}
 	}
 	client.on('ready', listen)
-	client.on('close', () => {
-		heardSince = Number.POSITIVE_INFINITY
-	})
-	client.on('message', (_channel: string, partition: string) => forget(partition))
+	const timer = setInterval(listen, interval).unref()
 	return {
 		get heardSince() {
 			return heardSince
 		},
 		close: async () => {
-			clearTimeout(retry)
+			clearInterval(timer)
 			client.disconnect()
 		},
 	}
+}
+
+/**
+ * Where to listen: on a cluster, at any one node, as each passes on what is published on another. Not through
+ * `Cluster.subscribe`, which goes from node to node without an event that would tell of what is missed meanwhile.
+ */
+function earOf(client: Redis | Cluster): Redis | undefined {
+	if (!(client instanceof Cluster)) return client
+	const nodes = client.nodes('master')
+	return nodes[Math.floor(Math.random() * nodes.length)]
 }

@@ -5,6 +5,7 @@ import type { Redis } from 'ioredis'
 import { type RedisSource, redisTokenStore } from '../src/index.js'
 import { listenForSignOuts, type SignOutNotices } from '../src/sign-out-notices.js'
 import { startRedis, type TestRedis } from './support/redis.js'
+import { createLink, type RedisLink } from './support/redis-link.js'
 
 const namespace = 'koa-msal:test'
 const password = 'a password'
@@ -19,16 +20,21 @@ async function until(condition: () => boolean, milliseconds: number, what: strin
 
 describe('notices of sign-outs', () => {
 	let redis: TestRedis
+	let link: RedisLink
 	let admin: Redis
 	let notices: SignOutNotices
 	const forgotten: string[] = []
 	before(async () => {
 		redis = await startRedis()
+		link = await createLink(redis.path)
 		admin = redis.client()
 		await admin.acl('SETUSER', 'app', 'on', `>${password}`, '~*', '&*', '+@all')
 	})
 	afterEach(() => notices.close())
-	after(() => redis.stop())
+	after(async () => {
+		await link.close()
+		await redis.stop()
+	})
 
 	const isHeard = () => Number.isFinite(notices.heardSince)
 	const start = async (source: RedisSource) => {
@@ -61,6 +67,15 @@ describe('notices of sign-outs', () => {
 		await start({ path: redis.path })
 		const { heardSince } = notices
 		await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
+		await heardAnew(heardSince)
+		await isTold('later')
+	})
+
+	it('may have been missed on a connection that leads nowhere and does not say so', async () => {
+		await start({ host: '127.0.0.1', port: link.port })
+		const { heardSince } = notices
+		link.lose()
+		await until(() => !isHeard(), 2500, 'nothing is heard')
 		await heardAnew(heardSince)
 		await isTold('later')
 	})

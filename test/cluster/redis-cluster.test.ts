@@ -6,12 +6,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Cluster, type Redis } from 'ioredis'
 import { people } from '../../dev/people.js'
 import { redisTokenStore, type SessionTicket } from '../../src/index.js'
+import { listenForSignOuts, type SignOutNotices } from '../../src/sign-out-notices.js'
 import type { Reply } from '../fixtures/broker-process.js'
 import { createApplication } from '../support/application.js'
 import type { BrokerProcess } from '../support/broker-process.js'
 import { expire, readCache } from '../support/expire.js'
 import { startRedis, type TestRedis } from '../support/redis.js'
-import { createSetting, type Session, type Setting, secret } from './setting.js'
+import { createSetting, namespace, type Session, type Setting, secret } from './setting.js'
 
 async function freePort(): Promise<number> {
 	const server = createServer().listen(0, '127.0.0.1')
@@ -22,32 +23,50 @@ async function freePort(): Promise<number> {
 	return port
 }
 
-/** Three masters that share the slots. */
-async function startCluster(): Promise<TestRedis[]> {
+/** Milliseconds after which a node that is silent has failed; the others go on without its slots. */
+const nodeTimeout = 1000
+
+/** Three masters that share the slots, and a replica of the first when it is wanted. */
+async function startCluster({ replica = false } = {}): Promise<TestRedis[]> {
 	const nodes = await Promise.all(
-		Array.from({ length: 3 }, async () => {
+		Array.from({ length: replica ? 4 : 3 }, async () => {
 			// By default the port and 10,000, which may be none.
 			const bus = await freePort()
 			const args = ['--cluster-enabled', 'yes', '--cluster-port', String(bus)]
+			args.push('--cluster-node-timeout', String(nodeTimeout), '--cluster-require-full-coverage', 'no')
 			return { bus, redis: await startRedis({ tcp: true, args }) }
 		}),
 	)
 	const clients = nodes.map(({ redis }) => redis.client())
+	const [first] = clients as [Redis]
 	const slots = 16_384
 	await Promise.all(
-		clients.map((client, i) => {
+		clients.slice(0, 3).map((client, i) => {
 			const [from, to] = [Math.floor((slots * i) / 3), Math.floor((slots * (i + 1)) / 3) - 1]
 			return client.call('CLUSTER', 'ADDSLOTSRANGE', from, to)
 		}),
 	)
 	for (const { redis, bus } of nodes.slice(1))
-		await clients[0]?.call('CLUSTER', 'MEET', '127.0.0.1', String(redis.port), String(bus))
-	const isWhole = async (client: Redis) => {
-		const info = await client.cluster('INFO')
-		return info.includes('cluster_state:ok') && info.includes('cluster_size:3')
+		await first.call('CLUSTER', 'MEET', '127.0.0.1', String(redis.port), String(bus))
+	for (const client of clients)
+		await until(async () => {
+			const info = await client.cluster('INFO')
+			return info.includes('cluster_size:3') && info.includes(`cluster_known_nodes:${nodes.length}`)
+		}, 20_000)
+	const [fourth] = clients.slice(3)
+	if (fourth) {
+		await fourth.call('CLUSTER', 'REPLICATE', String(await first.cluster('MYID')))
+		await until(async () => (await fourth.info('replication')).includes('master_link_status:up'), 20_000)
 	}
-	for (const client of clients) while (!(await isWhole(client))) await sleep(50)
 	return nodes.map(({ redis }) => redis)
+}
+
+async function until(condition: () => Promise<boolean>, milliseconds: number): Promise<void> {
+	const began = performance.now()
+	while (!(await condition())) {
+		assert.ok(performance.now() - began < milliseconds, `not within ${milliseconds} ms: ${condition}`)
+		await sleep(50)
+	}
 }
 
 const tokens = (replies: readonly Reply[]) =>
@@ -165,6 +184,134 @@ describe('a Redis Cluster of three nodes', { timeout: 60_000 }, () => {
 			for (const browser of browsers) assert.equal((await browser.get(`${app.origin}/token`)).status, 401)
 		} finally {
 			await app.close()
+		}
+	})
+})
+
+describe('a Redis Cluster that loses nodes', { timeout: 60_000 }, () => {
+	let nodes: TestRedis[]
+	let setting: Setting
+	let first: BrokerProcess
+	let second: BrokerProcess
+
+	const optionsOf = (connectionName: string) => ({
+		nodes: nodes.map(({ port }) => ({ host: '127.0.0.1', port: port as number })),
+		redisOptions: { connectionName } as never,
+	})
+	before(async () => {
+		nodes = await startCluster({ replica: true })
+		setting = await createSetting({}, {}, optionsOf('setting'))
+		;[first, second] = (await Promise.all(
+			['first', 'second'].map((name) => setting.start({ redis: optionsOf(name) })),
+		)) as [BrokerProcess, BrokerProcess]
+	})
+	after(async () => {
+		await setting.close()
+		await Promise.all(nodes.map((node) => node.stop()))
+	})
+
+	/** The node where the connection of that name has subscribed. */
+	const whereListens = async (name: string): Promise<TestRedis | undefined> => {
+		for (const node of nodes) {
+			const list = (await node.client().call('CLIENT', 'LIST')) as string
+			if (new RegExp(` name=\\S*${name} .* sub=1 `).test(list)) return node
+		}
+		return undefined
+	}
+	/** Signs people in until it is one whose tokens are on that node. */
+	const signInOn = async (node: TestRedis): Promise<Session> => {
+		for (;;) {
+			const session = await setting.signIn()
+			const keys = await node.client().keys(`*:t:{${session.msal.partition}}`)
+			if (keys.length > 0) return session
+		}
+	}
+	const outcomeOf = async (session: Session) => {
+		const [reply] = await second.acquire([session])
+		return reply && ('error' in reply ? reply.error : reply.outcome)
+	}
+	const isWhole = async () => {
+		const states = await Promise.all(nodes.map((node) => node.client().cluster('INFO')))
+		return states.every(
+			(state) => state.includes('cluster_state:ok') && state.includes('cluster_slots_ok:16384'),
+		)
+	}
+	const isHeard = ({ heardSince }: SignOutNotices) => Number.isFinite(heardSince)
+
+	it('answers 503 in time for a node that hangs, and from its replica as soon as that has taken over', async () => {
+		const [master, , , replica] = nodes as [TestRedis, TestRedis, TestRedis, TestRedis]
+		const session = await signInOn(master)
+		const acquire = async () => (await second.acquire([session], { forceRefresh: true }))[0] as Reply
+		await until(async () => 'token' in (await acquire()), 5000)
+		process.kill(master.pid, 'SIGSTOP')
+		try {
+			const reply = await acquire()
+			assert.deepEqual('error' in reply && [reply.error, reply.retryAfter], ['ERR_STORE_UNAVAILABLE', 1])
+			assert.ok(reply.ms < 1100, `${reply.ms} ms`)
+			await until(async () => (await replica.client().info('replication')).includes('role:master'), 20_000)
+			await until(async () => 'token' in (await acquire()), 5000)
+		} finally {
+			process.kill(master.pid, 'SIGCONT')
+		}
+	})
+
+	it('is listened to at another node when one dies, and what was missed is known to be', async () => {
+		const forgotten: string[] = []
+		const { connection } = redisTokenStore(optionsOf('listener'))
+		const notices = listenForSignOuts(connection, namespace, (partition) => forgotten.push(partition))
+		try {
+			await until(async () => isHeard(notices), 5000)
+			const { heardSince } = notices
+			const node = (await whereListens('listener')) as TestRedis
+			await node.kill()
+			await until(async () => isHeard(notices) && notices.heardSince > heardSince, 5000)
+			const other = nodes.find((one) => one !== node) as TestRedis
+			await other.client().publish(`${namespace}:signed-out`, 'a partition')
+			await until(async () => forgotten.includes('a partition'), 1000)
+			await node.restart()
+			await until(isWhole, 10_000)
+		} finally {
+			await notices.close()
+		}
+	})
+	it('has nobody believe a held token for long who could not hear of its sign-out', async () => {
+		const session = await setting.signIn()
+		await until(async () => (await outcomeOf(session)) === 'hit', 5000)
+		const node = (await whereListens('second')) as TestRedis
+		process.kill(second.child.pid as number, 'SIGSTOP')
+		try {
+			await node.client().call('CLIENT', 'KILL', 'TYPE', 'pubsub')
+			await first.ask({ do: 'signOut', session })
+		} finally {
+			process.kill(second.child.pid as number, 'SIGCONT')
+		}
+		await until(async () => (await outcomeOf(session)) === 'ERR_SIGNED_OUT', 5000)
+	})
+
+	it('is listened to at another node when one has left, although that goes on by itself', async () => {
+		const { connection } = redisTokenStore(optionsOf('leaving'))
+		const notices = listenForSignOuts(connection, namespace, () => {})
+		try {
+			await until(async () => isHeard(notices), 5000)
+			const { heardSince } = notices
+			const node = (await whereListens('leaving')) as TestRedis
+			const id = String(await node.client().cluster('MYID'))
+			// A master may leave only when it is empty.
+			await node
+				.client()
+				.flushall()
+				.catch(() => {})
+			await node.client().call('CLUSTER', 'RESET', 'HARD')
+			// Its replica, if it has one, does not forget its master.
+			for (const other of nodes.filter((one) => one !== node))
+				await other
+					.client()
+					.call('CLUSTER', 'FORGET', id)
+					.catch(() => {})
+			await until(async () => isHeard(notices) && notices.heardSince > heardSince, 15_000)
+			assert.notEqual(await whereListens('leaving'), node)
+		} finally {
+			await notices.close()
 		}
 	})
 })
