@@ -117,6 +117,8 @@ export function openRedis(connection: RedisConnection, ofCluster: ClusterOptions
 		maxRetriesPerRequest: 0,
 		// It would subscribe again by itself, and end the process if that is refused: nobody handles the rejection.
 		autoResubscribe: false,
+		// A server that became a replica keeps its connections; a new one leads to its successor.
+		reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
 		// ioredis would keep the process alive for two seconds after a connection that is dead anyway.
 		disconnectTimeout: 50,
 		enableOfflineQueue: false,

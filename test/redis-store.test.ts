@@ -474,6 +474,28 @@ describe('a connection to Redis', () => {
 		}
 	})
 
+	it('to a server that has been demoted is opened anew, to its successor', async () => {
+		const successor = await startRedis()
+		const link = await createLink(redis.path)
+		const client = openRedis(redisTokenStore({ host: '127.0.0.1', port: link.port }).connection)
+		try {
+			await onRedis(client, (one) => one.set('key', 'before'))
+			await redis.client().replicaof('127.0.0.1', 1)
+			link.lead(successor.path)
+			await assert.rejects(
+				onRedis(client, (one) => one.set('key', 'refused')),
+				{ ...unavailable, message: 'Redis refuses a command: READONLY.' },
+			)
+			await onRedis(client, (one) => one.set('key', 'after'))
+			assert.equal(await successor.client().get('key'), 'after')
+		} finally {
+			client.disconnect()
+			await link.close()
+			await redis.client().replicaof('NO', 'ONE')
+			await successor.stop()
+		}
+	})
+
 	it('may lose an answer: what was done is not taken for somebody else’s when it is tried once more', async () => {
 		const client = openRedis(redisTokenStore({ path: redis.path }).connection)
 		const store = createRedisStore(client, 'koa-msal:test', 1000)

@@ -6,14 +6,17 @@ export interface RedisLink {
 	readonly port: number
 	/** Every connection that there is now leads nowhere any more; new ones pass. */
 	lose(): void
+	/** New connections lead to another server, as when a name gets another address. */
+	lead(path: string): void
 	close(): Promise<void>
 }
 
 /** @param path the unix socket of the server */
 export async function createLink(path: string): Promise<RedisLink> {
+	let target = path
 	const pairs = new Set<readonly [Socket, Socket]>()
 	const server = createServer((near) => {
-		const far = connect(path)
+		const far = connect(target)
 		const pair = [near, far] as const
 		pairs.add(pair)
 		near.pipe(far).pipe(near)
@@ -34,6 +37,9 @@ export async function createLink(path: string): Promise<RedisLink> {
 				near.unpipe().resume()
 				far.unpipe().resume()
 			}
+		},
+		lead(other) {
+			target = other
 		},
 		async close() {
 			for (const pair of pairs) for (const socket of pair) socket.destroy()
