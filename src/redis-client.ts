@@ -44,6 +44,8 @@ const replacedNames = new Set([
 	'connectTimeout',
 	'socketTimeout',
 	'autoResubscribe',
+	'sentinelCommandTimeout',
+	'failoverDetector',
 	'retryDelayOnFailover',
 	'maxRedirections',
 ])
@@ -118,7 +120,13 @@ export function openRedis(connection: RedisConnection, ofCluster: ClusterOptions
 		// It would subscribe again by itself, and end the process if that is refused: nobody handles the rejection.
 		autoResubscribe: false,
 		// A server that became a replica keeps its connections; a new one leads to its successor.
-		reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
+		reconnectOnError: isDemoted,
+		// A sentinel that hangs would be waited for for ever, with two more to ask.
+		sentinelCommandTimeout: commandTimeout,
+		// The former primary of a planned failover takes writes for ten seconds more, and they are lost.
+		failoverDetector: true,
+		// Else it subscribes again by itself, as above. The next connection begins with new ones in any case.
+		sentinelReconnectStrategy: () => null,
 		// ioredis would keep the process alive for two seconds after a connection that is dead anyway.
 		disconnectTimeout: 50,
 		enableOfflineQueue: false,
@@ -140,12 +148,25 @@ export function openRedis(connection: RedisConnection, ofCluster: ClusterOptions
 				})
 	// Without a listener ioredis prints every failed attempt. Each failed command is answered to its caller.
 	client.on('error', () => {})
+	// ioredis gives up for good when it hears of a failover just as it asks Sentinel where to connect to.
+	client.on('end', () => {
+		setTimeout(() => closed.has(client) || client.connect().catch(() => {}), retry(1)).unref()
+	})
 	return client
+}
+
+const closed = new WeakSet<RedisClient>()
+
+/** Closes a connection for good. */
+export function closeRedis(client: RedisClient): void {
+	closed.add(client)
+	client.disconnect()
 }
 
 /**
  * Runs commands on a client that is ready, waiting no longer than the deadline for it. When the connection breaks
- * under them they run again, within the same deadline: they have to be such that twice is as good as once.
+ * under them, or leads to a server that was demoted, they run again, within the same deadline: they have to be such
+ * that twice is as good as once.
  * @throws ERR_STORE_UNAVAILABLE
  */
 export async function onRedis<T>(client: RedisClient, work: (client: RedisClient) => Promise<T>): Promise<T> {
@@ -166,7 +187,7 @@ async function untilDone<T>(
 		try {
 			return await work(client)
 		} catch (cause) {
-			if (isReply(cause)) throw cause
+			if (isReply(cause) && !isDemoted(cause)) throw cause
 			await sleep(pause)
 			if (client.status !== 'ready') await becomesReady(client)
 			if (performance.now() >= deadline) throw cause
@@ -204,6 +225,11 @@ function whyNot(cause: unknown): string {
 /** Whether Redis has answered, with an error: then the connection is well. */
 export function isReply(cause: unknown): cause is Error {
 	return cause instanceof Error && cause.name === 'ReplyError'
+}
+
+/** Whether the server has become a replica. Nothing was done. */
+function isDemoted({ message }: Error): boolean {
+	return message.startsWith('READONLY')
 }
 
 const waiting = new WeakMap<RedisClient, Promise<void>>()

@@ -1,5 +1,5 @@
 import { Cluster, type Redis } from 'ioredis'
-import { inTime, openRedis, type RedisConnection } from './redis-client.js'
+import { closeRedis, inTime, openRedis, type RedisConnection } from './redis-client.js'
 
 /** Milliseconds between two signs of life of the subscription: what is missed for that long can go unnoticed. */
 const interval = 1000
@@ -33,8 +33,9 @@ export function listenForSignOuts(
 		heardSince = Number.POSITIVE_INFINITY
 	}
 	const listen = async () => {
-		if (!ear || ear.status === 'end') {
-			ear = earOf(client)
+		const before = ear
+		if (!ear || ear.status === 'end') ear = earOf(client)
+		if (ear !== before) {
 			ear?.on('message', (_channel: string, partition: string) => forget(partition))
 			ear?.on('close', deaf).on('end', listen)
 		}
@@ -55,7 +56,7 @@ export function listenForSignOuts(
 		},
 		close: async () => {
 			clearInterval(timer)
-			client.disconnect()
+			closeRedis(client)
 		},
 	}
 }

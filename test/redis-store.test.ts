@@ -6,7 +6,7 @@ import { after, before, describe, it, mock } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Cluster, Redis } from 'ioredis'
 import { BrokerError, memoryTokenStore, type RedisSource, redisTokenStore } from '../src/index.js'
-import { onRedis, openRedis } from '../src/redis-client.js'
+import { closeRedis, onRedis, openRedis } from '../src/redis-client.js'
 import { createRedisStore } from '../workers/redis-store.js'
 import { type Application, createApplication, createWorld, type World } from './support/application.js'
 import { startRedis, type TestRedis } from './support/redis.js'
@@ -148,7 +148,7 @@ describe('redisTokenStore', () => {
 			assert.equal(tls.passphrase, 'four')
 			assert.deepEqual(tls.ca, ['five'])
 		} finally {
-			client.disconnect()
+			closeRedis(client)
 		}
 	})
 
@@ -179,7 +179,7 @@ describe('redisTokenStore', () => {
 				assert.equal(client.options.redisOptions?.password, password)
 				assert.equal(client.options.redisOptions?.maxRetriesPerRequest, 0)
 			} finally {
-				client.disconnect()
+				closeRedis(client)
 			}
 		}
 		instance.disconnect()
@@ -455,7 +455,7 @@ describe('a connection to Redis', () => {
 				assert.ok(performance.now() - began < 5000)
 			assert.equal(await redis.client().get('key'), 'newer')
 		} finally {
-			client.disconnect()
+			closeRedis(client)
 			await link.close()
 		}
 	})
@@ -470,7 +470,7 @@ describe('a connection to Redis', () => {
 			await admin.call('CLIENT', 'KILL', 'TYPE', 'normal')
 			assert.equal(await counted, 1)
 		} finally {
-			client.disconnect()
+			closeRedis(client)
 		}
 	})
 
@@ -482,14 +482,10 @@ describe('a connection to Redis', () => {
 			await onRedis(client, (one) => one.set('key', 'before'))
 			await redis.client().replicaof('127.0.0.1', 1)
 			link.lead(successor.path)
-			await assert.rejects(
-				onRedis(client, (one) => one.set('key', 'refused')),
-				{ ...unavailable, message: 'Redis refuses a command: READONLY.' },
-			)
 			await onRedis(client, (one) => one.set('key', 'after'))
 			assert.equal(await successor.client().get('key'), 'after')
 		} finally {
-			client.disconnect()
+			closeRedis(client)
 			await link.close()
 			await redis.client().replicaof('NO', 'ONE')
 			await successor.stop()
@@ -511,7 +507,7 @@ describe('a connection to Redis', () => {
 			for (let time = 0; time < 2; time++) assert.equal(await store.commit('partition', commit), 'written')
 			assert.equal(await store.commit('partition', { ...commit, sealed: 'third' }), 'fenced')
 		} finally {
-			client.disconnect()
+			closeRedis(client)
 		}
 	})
 
@@ -528,7 +524,7 @@ describe('a connection to Redis', () => {
 			await store.remove('partition')
 			assert.deepEqual(await told, ['koa-msal:test:signed-out', 'partition'])
 		} finally {
-			client.disconnect()
+			closeRedis(client)
 		}
 	})
 })

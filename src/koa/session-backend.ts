@@ -1,6 +1,6 @@
 import redisStore from 'koa-redis'
 import type { MemoryTokenStore } from '../memory-token-store.js'
-import { onRedis, openRedis } from '../redis-client.js'
+import { closeRedis, onRedis, openRedis } from '../redis-client.js'
 import { partitionKey, writeBeside } from '../redis-partition.js'
 import type { RedisTokenStore } from '../redis-token-store.js'
 
@@ -76,6 +76,6 @@ export function createRedisBackend({ connection }: RedisTokenStore, namespace: s
 		remove: (key) => onRedis(client, async () => (await client.del(key)) > 0),
 		bind: (key, partition) =>
 			onRedis(client, () => writeBeside(client, partitionKey(namespace, partition), 's', key)),
-		close: async () => client.disconnect(),
+		close: async () => closeRedis(client),
 	}
 }

@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
-import { type AddressInfo, createServer } from 'node:net'
 import { after, before, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Cluster, type Redis } from 'ioredis'
@@ -11,17 +9,8 @@ import type { Reply } from '../fixtures/broker-process.js'
 import { createApplication } from '../support/application.js'
 import type { BrokerProcess } from '../support/broker-process.js'
 import { expire, readCache } from '../support/expire.js'
-import { startRedis, type TestRedis } from '../support/redis.js'
+import { freePort, startRedis, type TestRedis } from '../support/redis.js'
 import { createSetting, namespace, type Session, type Setting, secret } from './setting.js'
-
-async function freePort(): Promise<number> {
-	const server = createServer().listen(0, '127.0.0.1')
-	await once(server, 'listening')
-	const { port } = server.address() as AddressInfo
-	server.close()
-	await once(server, 'close')
-	return port
-}
 
 /** Milliseconds after which a node that is silent has failed; the others go on without its slots. */
 const nodeTimeout = 1000

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import net from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -15,6 +15,8 @@ export interface StartRedisOptions {
 	readonly password?: string
 	/** Further arguments of redis-server, such as `['--maxmemory', '2mb']`. */
 	readonly args?: readonly string[]
+	/** Lines of a configuration file, which Sentinel wants: it keeps in it what it has learnt. */
+	readonly config?: readonly string[]
 }
 
 /** Where the server listens, as a part of ioredis's options. */
@@ -67,7 +69,7 @@ export function readable(bytes: Buffer): string {
 	).join('')
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
 	const server = net.createServer()
 	await new Promise<void>((done, fail) => server.once('error', fail).listen(0, '127.0.0.1', done))
 	const { port } = server.address() as net.AddressInfo
@@ -255,10 +257,12 @@ async function startMonitor(redis: TestRedis, password: string | undefined): Pro
 export async function startRedis(options: StartRedisOptions = {}): Promise<TestRedis> {
 	const program = findProgram('redis-server')
 	if (program === undefined) throw new Error('redis-server is not installed: see test/support/programs.ts')
-	const { tcp = false, password, args = [] } = options
+	const { tcp = false, password, args = [], config } = options
 	const folder = mkdtempSync(join(tmpdir(), 'koa-msal-redis-'))
 	const path = join(folder, 'redis.sock')
 	const log = join(folder, 'redis.log')
+	const file = join(folder, 'redis.conf')
+	if (config) writeFileSync(file, config.map((line) => `${line}\n`).join(''))
 	const clients = new Set<Redis>()
 	const monitors = new Set<RedisMonitor>()
 	let port = tcp ? await freePort() : undefined
@@ -269,6 +273,7 @@ export async function startRedis(options: StartRedisOptions = {}): Promise<TestR
 		server = spawn(
 			program as string,
 			[
+				...(config ? [file] : []),
 				...['--port', String(port ?? 0), '--bind', '127.0.0.1', '--unixsocket', path, '--dir', folder],
 				...['--save', '', '--appendonly', 'no', '--daemonize', 'no', '--logfile', log],
 				...(password === undefined ? [] : ['--requirepass', password]),
