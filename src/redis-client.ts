@@ -147,7 +147,8 @@ export function openRedis(connection: RedisConnection, ofCluster: ClusterOptions
 					redisOptions: { ...(given.redisOptions as object), ...own } as Omit<RedisOptions, 'replyMapping'>,
 				})
 	// Without a listener ioredis prints every failed attempt. Each failed command is answered to its caller.
-	client.on('error', () => {})
+	client.on('error', (error: Error) => refusals.set(client, error))
+	client.on('ready', () => refusals.delete(client))
 	// ioredis gives up for good when it hears of a failover just as it asks Sentinel where to connect to.
 	client.on('end', () => {
 		setTimeout(() => closed.has(client) || client.connect().catch(() => {}), retry(1)).unref()
@@ -174,7 +175,7 @@ export async function onRedis<T>(client: RedisClient, work: (client: RedisClient
 		if (client.status !== 'ready') await becomesReady(client)
 		return await inTime(untilDone(client, work, performance.now() + commandTimeout))
 	} catch (cause) {
-		throw new BrokerError('ERR_STORE_UNAVAILABLE', whyNot(cause), { cause, retryAfter: 1 })
+		throw new BrokerError('ERR_STORE_UNAVAILABLE', whyNot(client, cause), { cause, retryAfter: 1 })
 	}
 }
 
@@ -216,11 +217,31 @@ export async function inTime<T>(work: Promise<T>): Promise<T> {
 	}
 }
 
-/** The word that Redis itself begins an error with (NOPERM, OOM, READONLY); what follows may quote a key. */
-function whyNot(cause: unknown): string {
-	const word = isReply(cause) ? /^[A-Z]+\b/.exec(cause.message)?.[0] : undefined
-	return word === undefined ? 'Redis does not answer.' : `Redis refuses a command: ${word}.`
+/** Why the last attempt to connect failed, while there is no connection. */
+const refusals = new WeakMap<RedisClient, Error>()
+
+/** For whoever runs the application. What follows the first word of an error of Redis may quote a key. */
+function whyNot(client: RedisClient, cause: unknown): string {
+	if (isReply(cause)) return `Redis refuses a command: ${wordOf(cause)}.`
+	const refusal = refusals.get(client)
+	if (isReply(refusal)) return `Redis refuses the connection: ${wordOf(refusal)}.`
+	const { code } = (refusal ?? {}) as NodeJS.ErrnoException
+	if (code === undefined) return 'Redis does not answer.'
+	return `Redis can't be connected to: ${code}.${tlsAdvice.find(([codes]) => codes.test(code))?.[1] ?? ''}`
 }
+
+function wordOf(reply: Error): string {
+	return /^[A-Z]+\b/.exec(reply.message)?.[0] ?? 'ERR'
+}
+
+/** https://nodejs.org/docs/latest-v20.x/api/tls.html#x509-certificate-error-codes */
+const tlsAdvice: readonly (readonly [codes: RegExp, advice: string])[] = [
+	[/ALTNAME/, ' Its certificate is for another name: see tls.servername.'],
+	[
+		/SELF_SIGNED|UNABLE_TO_/,
+		' The authority of its certificate is not known: it belongs into tls.ca, or a file that NODE_EXTRA_CA_CERTS names.',
+	],
+]
 
 /** Whether Redis has answered, with an error: then the connection is well. */
 export function isReply(cause: unknown): cause is Error {

@@ -1,3 +1,4 @@
+import { createSecureContext, type SecureContextOptions } from 'node:tls'
 import type { Cluster, ClusterNode, ClusterOptions, Redis, RedisOptions } from 'ioredis'
 import { BrokerError } from './errors.js'
 import { copyRedisNodes, copyRedisOptions, type RedisConnection } from './redis-client.js'
@@ -24,7 +25,7 @@ export interface RedisTokenStore {
  * Keeps sealed token blobs and sessions in Redis 7 or later (or Valkey): one server, Sentinel, or Cluster.
  * Each worker opens a connection of its own, and so
  * does the session middleware, with a deadline on every command.
- * @throws ERR_CONFIG when an option can't be copied to a thread
+ * @throws ERR_CONFIG when an option can't be copied to a thread, or the TLS options are wrong
  */
 export function redisTokenStore(source: RedisSource): RedisTokenStore {
 	return Object.freeze({ kind: 'redis', connection: toConnection(source) })
@@ -38,16 +39,42 @@ function toConnection(source: RedisSource): RedisConnection {
 			'redisTokenStore takes a URL, ioredis options or an ioredis instance.',
 		)
 	if (isCluster(source)) return toCluster(startupNodes(source), source.options)
-	if (isServer(source)) return { kind: 'server', options: copyRedisOptions(source.options) }
-	if (!('nodes' in source)) return { kind: 'server', options: copyRedisOptions(source) }
+	if (isServer(source)) return toServer(source.options)
+	if (!('nodes' in source)) return toServer(source)
 	const { nodes, ...options } = source
 	if (!Array.isArray(nodes) || nodes.length === 0)
 		throw new BrokerError('ERR_CONFIG', 'store.nodes should be a list of one start-up node or more.')
 	return toCluster(nodes, options)
 }
 
+function toServer(options: RedisOptions): RedisConnection {
+	checkTls(options, 'store')
+	// ioredis would connect without TLS, and say nothing.
+	if (options.sentinels && options.tls && !options.enableTLSForSentinelMode)
+		throw new BrokerError(
+			'ERR_CONFIG',
+			'store.tls needs store.enableTLSForSentinelMode when Sentinel finds the server; store.sentinelTLS is for the sentinels themselves.',
+		)
+	return { kind: 'server', options: copyRedisOptions(options) }
+}
+
 function toCluster(nodes: readonly ClusterNode[], options: ClusterOptions): RedisConnection {
+	checkTls(options.redisOptions ?? {}, 'store.redisOptions')
 	return { kind: 'cluster', nodes: copyRedisNodes(nodes), options: copyRedisOptions(options) }
+}
+
+/** A certificate or key that can't be read would else be told by every request. Not how it is wrong: it is a secret. */
+function checkTls(options: Pick<RedisOptions, 'tls' | 'sentinelTLS'>, path: string): void {
+	for (const name of ['tls', 'sentinelTLS'] as const) {
+		const given: unknown = options[name]
+		if (typeof given !== 'object' || given === null) continue
+		try {
+			createSecureContext(given as SecureContextOptions)
+		} catch (error) {
+			const { code } = error as NodeJS.ErrnoException
+			throw new BrokerError('ERR_CONFIG', `${path}.${name} is not valid${code ? `: ${code}` : ''}.`)
+		}
+	}
 }
 
 function parseUrl(text: string) {

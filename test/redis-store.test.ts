@@ -6,7 +6,7 @@ import { after, before, describe, it, mock } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Cluster, Redis } from 'ioredis'
 import { BrokerError, memoryTokenStore, type RedisSource, redisTokenStore } from '../src/index.js'
-import { closeRedis, onRedis, openRedis } from '../src/redis-client.js'
+import { closeRedis, copyRedisOptions, onRedis, openRedis } from '../src/redis-client.js'
 import { createRedisStore } from '../workers/redis-store.js'
 import { type Application, createApplication, createWorld, type World } from './support/application.js'
 import { startRedis, type TestRedis } from './support/redis.js'
@@ -111,22 +111,22 @@ describe('redisTokenStore', () => {
 	})
 
 	it('shows no secret, however it is looked at (D9)', () => {
-		const store = redisTokenStore({
+		const options = copyRedisOptions({
 			host: 'host',
 			password,
 			sentinelPassword: password,
 			tls: { key: password, passphrase: password, pfx: Buffer.from(password) },
 			sentinels: [{ host: 'host', port: 1 }],
 		})
-		const lists = redisTokenStore({
+		const lists = copyRedisOptions({
 			host: 'host',
 			tls: { key: [password, { pem: password, passphrase: password }], pfx: [{ buf: password }] },
-		} as never)
+		})
 		const cluster = redisTokenStore({
 			nodes: [`redis://:${encoded}@127.0.0.1:7000`, { host: '127.0.0.1', port: 7001, password }],
 			redisOptions: { password },
 		} as never)
-		for (const shown of [store, lists, cluster]) {
+		for (const shown of [options, lists, cluster]) {
 			const cloned = structuredClone(shown)
 			assert.ok(!JSON.stringify(cloned).includes('canary'), JSON.stringify(cloned))
 		}
@@ -134,12 +134,12 @@ describe('redisTokenStore', () => {
 
 	it('gives a key, a list of keys and a binary pfx to TLS as they were', () => {
 		const pfx = Buffer.from([0x30, 0x82, 0xff, 0xfe, 0x00, 0x80])
-		const { connection } = redisTokenStore({
+		const options = copyRedisOptions({
 			host: '127.0.0.1',
 			port: 1,
 			tls: { pfx, key: ['one', { pem: 'two', passphrase: 'three' }], passphrase: 'four', ca: ['five'] },
-		} as never)
-		const client = openRedis(connection)
+		})
+		const client = openRedis({ kind: 'server', options })
 		try {
 			const { tls } = client.options as { tls: Record<string, unknown> }
 			assert.deepEqual(Buffer.from(tls.pfx as Uint8Array), pfx)
@@ -207,6 +207,19 @@ describe('redisTokenStore', () => {
 		'an object with a class of its own': [
 			{ ...server, tls: { secureContext: new (class Context {})() } },
 			/store\.tls\.secureContext/,
+		],
+		'a certificate that is none': [{ ...server, tls: { cert: 'canary' } }, /store\.tls .*ERR_OSSL_PEM/],
+		'a key that is none, for a cluster': [
+			{ nodes: [server], redisOptions: { tls: { key: 'canary' } } },
+			/store\.redisOptions\.tls/,
+		],
+		'a key that is none, for Sentinel': [
+			{ sentinels: [server], name: 'x', sentinelTLS: { key: 'canary' } },
+			/store\.sentinelTLS/,
+		],
+		'TLS that ioredis would not use': [
+			{ sentinels: [server], name: 'x', tls: {} },
+			/store\.enableTLSForSentinelMode/,
 		],
 		'an http URL': ['http://canary.example', /Redis URL/],
 		'no URL at all': ['canary', /Redis URL/],
