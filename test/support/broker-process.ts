@@ -11,15 +11,17 @@ export class BrokerProcess {
 	readonly #answers = new Map<number, (result: unknown) => void>()
 	#last = 0
 
-	private constructor(options: ProcessOptions) {
-		this.child = fork(program, { env: { PATH: process.env.PATH, BROKER_OPTIONS: JSON.stringify(options) } })
+	private constructor(options: ProcessOptions, env: NodeJS.ProcessEnv) {
+		this.child = fork(program, {
+			env: { PATH: process.env.PATH, BROKER_OPTIONS: JSON.stringify(options), ...env },
+		})
 		this.child.on('message', ({ id, result }: { id: number; result: unknown }) =>
 			this.#answers.get(id)?.(result),
 		)
 	}
 
-	static async start(options: ProcessOptions): Promise<BrokerProcess> {
-		const started = new BrokerProcess(options)
+	static async start(options: ProcessOptions, env: NodeJS.ProcessEnv = {}): Promise<BrokerProcess> {
+		const started = new BrokerProcess(options, env)
 		await Promise.race([
 			new Promise((resolve) => started.#answers.set(0, resolve)),
 			once(started.child, 'exit').then(() => {
