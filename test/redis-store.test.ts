@@ -513,7 +513,7 @@ describe('a connection to Redis', () => {
 			for (let time = 0; time < 2; time++) assert.equal(await store.claim(claim), undefined)
 			assert.equal(await store.claim({ ...claim, value: 'theirs' }), 'ours')
 
-			await store.create('partition', 'first', 0, 60_000)
+			await store.create('partition', { sealed: 'first', expiresOn: 0, lifetime: 60_000, mark: 'mark' })
 			const opened = await store.open('partition', { holder: 'us', leaseUnlessBeyond: 1 })
 			assert.equal(opened.state === 'open' && opened.leased, true)
 			const commit = { holder: 'us', version: 1, sealed: 'second', expiresOn: 2 }
