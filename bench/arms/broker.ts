@@ -68,6 +68,20 @@ export async function createArm(params: Params, world: World): Promise<Arm<Acqui
 		return done.token
 	}
 
+	/** Chosen once: made anew for each check, these cost more than a hit. */
+	const isDue = {
+		hit: (index: number, { outcome, accessToken }: AcquiredToken) =>
+			outcome === 'hit' && accessToken === expected[index],
+		cached: (index: number, { outcome, accessToken }: AcquiredToken) =>
+			outcome === 'cached' && accessToken === maker.tokens(index).seeded,
+		// Another process may have been first: then its token is in the store.
+		refresh: (index: number, { outcome, accessToken }: AcquiredToken) =>
+			(outcome === 'refreshed' || (params.processes?.ask === 'all' && outcome === 'cached')) &&
+			accessToken === maker.tokens(index).refreshed,
+		login: (index: number, { outcome, accessToken }: AcquiredToken) =>
+			outcome === 'refreshed' && accessToken === maker.tokens(index).redeemed,
+	}[operation]
+
 	return {
 		async prepare() {
 			if (operation === 'login') return
@@ -83,19 +97,9 @@ export async function createArm(params: Params, world: World): Promise<Arm<Acqui
 			} else for (const index of sessions.keys()) await load(index)
 		},
 		start: operation === 'login' ? signIn : (index) => broker.acquireSilent(sessions[index]),
-		check(index, { outcome, accessToken }) {
-			const { seeded, refreshed, redeemed } = maker.tokens(index)
-			const isDue = {
-				hit: () => outcome === 'hit' && accessToken === expected[index],
-				cached: () => outcome === 'cached' && accessToken === seeded,
-				// Another process may have been first: then its token is in the store.
-				refresh: () =>
-					(outcome === 'refreshed' || (params.processes?.ask === 'all' && outcome === 'cached')) &&
-					accessToken === refreshed,
-				login: () => outcome === 'refreshed' && accessToken === redeemed,
-			}
-			if (!isDue[operation]())
-				throw new Error(`broker: ${outcome}, and not the token that was to be acquired`)
+		check(index, token) {
+			if (!isDue(index, token))
+				throw new Error(`broker: ${token.outcome}, and not the token that was to be acquired`)
 		},
 		storeCalls: seeded.calls,
 		async close() {
