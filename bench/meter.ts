@@ -15,7 +15,7 @@ export interface Reading {
 	readonly delaySeries: FixedRate['delaySeries']
 }
 
-/** Milliseconds of each value of the event-loop delay over time. */
+/** Milliseconds between two values of the event-loop delay over time. */
 const windowMs = 100
 
 /** Percentiles that a distribution is drawn from. */
@@ -26,9 +26,11 @@ export async function startMeter(): Promise<() => Promise<Reading>> {
 	globalThis.gc?.()
 	const delay = monitorEventLoopDelay({ resolution: 1 })
 	const recent = monitorEventLoopDelay({ resolution: 1 })
-	const maxMs: number[] = []
+	const series: [number, number][] = []
 	const takeWindow = () => {
-		maxMs.push(recent.max / 1e6)
+		// Right after a blocked turn there is nothing yet to look at.
+		if (recent.count === 0) return
+		series.push([performance.now() - started, recent.max / 1e6])
 		recent.reset()
 	}
 	delay.enable()
@@ -51,7 +53,7 @@ export async function startMeter(): Promise<() => Promise<Reading>> {
 		delay.disable()
 		recent.disable()
 		clearInterval(windows)
-		if (recent.count > 0) takeWindow()
+		takeWindow()
 		return {
 			milliseconds,
 			activeMs: active,
@@ -63,7 +65,7 @@ export async function startMeter(): Promise<() => Promise<Reading>> {
 				percent,
 				(percent === 0 ? delay.min : percent === 100 ? delay.max : delay.percentile(percent)) / 1e6,
 			]),
-			delaySeries: { windowMs, maxMs },
+			delaySeries: series,
 		}
 	}
 }

@@ -139,16 +139,16 @@ function drawThroughput({ scenarios }: Results): Picture | undefined {
 /** The longest delay in each window of the pass at a fixed rate. */
 function drawDelayOverTime(one: CaseResult, label: string): Picture | undefined {
 	const rows = one.arms.flatMap(({ name, fixedRate }) =>
-		(fixedRate?.delaySeries.maxMs ?? []).map((delay, at) => ({
+		(fixedRate?.delaySeries ?? []).map(([endMs, delay]) => ({
 			arm: name,
-			seconds: (at * (fixedRate?.delaySeries.windowMs ?? 0)) / 1000,
+			seconds: endMs / 1000,
 			delay: Math.max(1, delay),
 		})),
 	)
 	if (rows.length === 0) return undefined
 	return draw({
 		name: `event-loop-delay${label}`,
-		title: `Event-loop delay over time: ${one.name}${bitsOf(one)}, ${rateOf(one)}/s`,
+		title: `Event-loop delay, over time: ${one.name}${bitsOf(one)}, ${rateOf(one)}/s`,
 		subtitle:
 			'The longest delay in each tenth of a second: for so long, everything else in the process waits.',
 		legend: armsOf(rows),
@@ -179,7 +179,7 @@ function drawDelayDistribution(one: CaseResult, label: string): Picture | undefi
 	const ticks = [0, 50, 90, 99, 99.9]
 	return draw({
 		name: `event-loop-delay-distribution${label}`,
-		title: `Event-loop delay as a distribution: ${one.name}${bitsOf(one)}, ${rateOf(one)}/s`,
+		title: `Event-loop delay, distribution: ${one.name}${bitsOf(one)}, ${rateOf(one)}/s`,
 		subtitle: 'So many per cent of the delays were this long or shorter. Lower is better.',
 		legend: armsOf(rows),
 		isCommitted: label === '',
@@ -227,6 +227,7 @@ function drawCost(
 		legend: armsOf(rows),
 		isCommitted: name !== 'cost-by-users-refresh',
 		options: {
+			marginLeft: 84,
 			x: {
 				type: 'log',
 				label: `${axis.label} (log) →`,
@@ -241,12 +242,23 @@ function drawCost(
 					rows.map(({ micros }) => micros),
 				),
 				label: '↑ main thread, µs per operation (log)',
+				insetTop: 22,
+				insetBottom: 22,
 				grid: true,
 			},
 			marks: [
 				Plot.lineY(rows, { x: 'size', y: 'micros', stroke: 'arm', strokeWidth: 2 }),
 				Plot.dot(rows, { x: 'size', y: 'micros', fill: 'arm', r: 4 }),
-				Plot.text(rows, { x: 'size', y: 'micros', text: (row) => number(row.micros), dy: -11, fill: 'arm' }),
+				// Below, what is below: two labels at one dot could not be read.
+				...[
+					{ isBelow: false, dy: -11 },
+					{ isBelow: true, dy: 13 },
+				].map(({ isBelow, dy }) =>
+					Plot.text(
+						rows.filter(({ arm }) => (arm === 'map' || arm === 'noop') === isBelow),
+						{ x: 'size', y: 'micros', text: (row) => number(row.micros), dy, fill: 'arm' },
+					),
+				),
 			],
 		},
 	})
@@ -306,7 +318,7 @@ function drawProcesses(cases: readonly CaseResult[]): Picture | undefined {
 	const rows = cases.flatMap(({ params, arms }) =>
 		arms.map((arm) => ({
 			arm: arm.name,
-			label: `${params.processes?.count} × ${params.processes?.ask === 'all' ? 'all sessions' : 'its part'}`,
+			label: `${params.processes?.count} × ${params.processes?.ask === 'all' ? 'all' : 'part'}`,
 			calls: arm.providerCallsPerOp * (params.processes?.ask === 'all' ? (params.processes.count ?? 1) : 1),
 		})),
 	)
@@ -318,7 +330,10 @@ function drawProcesses(cases: readonly CaseResult[]): Picture | undefined {
 		legend: armsOf(rows),
 		options: {
 			marginBottom: 46,
-			fx: { label: 'processes × what each asks for', domain: [...new Set(rows.map(({ label }) => label))] },
+			fx: {
+				label: 'processes × the sessions that each asks for: all, or its part',
+				domain: [...new Set(rows.map(({ label }) => label))],
+			},
 			x: { axis: null },
 			y: { label: '↑ provider calls per session', grid: true },
 			marks: [

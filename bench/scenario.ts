@@ -141,6 +141,6 @@ export interface FixedRate {
 	readonly latencyMs: { readonly p50: number; readonly p99: number }
 	/** The event-loop delay as a distribution: percent and milliseconds. */
 	readonly delayPercentiles: readonly (readonly [percent: number, milliseconds: number])[]
-	/** The event-loop delay over time: the longest in each window. */
-	readonly delaySeries: { readonly windowMs: number; readonly maxMs: readonly number[] }
+	/** The event-loop delay over time: the longest of each tenth of a second, or of longer where it was blocked. */
+	readonly delaySeries: readonly (readonly [endMs: number, maxMs: number])[]
 }

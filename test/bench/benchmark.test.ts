@@ -56,7 +56,7 @@ describe('the benchmark', { timeout: 120_000 }, () => {
 			for (const latency of [arm.latencyMs, arm.fixedRate.latencyMs])
 				assert.ok(latency.p50 > 4 && latency.p50 <= latency.p99)
 			assert.equal(arm.fixedRate.operations, 20)
-			assert.ok(arm.fixedRate.delaySeries.maxMs.length >= 2)
+			assert.ok(arm.fixedRate.delaySeries.length >= 2)
 			assert.equal(arm.rounds.length, 2)
 		}
 
