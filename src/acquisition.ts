@@ -31,7 +31,7 @@ export async function acquireInSteps(
 		deadline,
 	}: { readonly forced: boolean; readonly joins: boolean; readonly deadline: number },
 ): Promise<Acquired> {
-	let lease: AcquireParams['lease'] = forced ? 'always' : 'if-expired'
+	const lease = forced ? 'always' : 'if-expired'
 	let newerThan: number | undefined
 	let wait = patience.first
 	let leaseWait = 0
@@ -59,7 +59,6 @@ export async function acquireInSteps(
 					slot = slots.tryTake()
 					break
 				case 'needs-refresh':
-					lease = 'always'
 					if (!slot) await slots.take(deadline)
 					slot = true
 					break

@@ -9,6 +9,7 @@ import { type Acquisition, publishAcquisition } from './diagnostics.js'
 import { BrokerError } from './errors.js'
 import { createHttp, type Http } from './network.js'
 import { Outbox } from './outbox.js'
+import { randomText } from './random.js'
 import { RefreshSlots } from './refresh-slots.js'
 import { refreshTime } from './refresh-time.js'
 import { grantedScopes, type NormalisedScopes, normaliseScopes } from './scopes.js'
@@ -21,7 +22,6 @@ import {
 	checkAnswer,
 	hashOf,
 	type LoginTransaction,
-	randomText,
 	rejected,
 	type SignInRequest,
 	transactionLifetime,
@@ -270,9 +270,9 @@ export class TokenBroker {
 		const { store, session, auth } = this.#settings
 		const partition = randomText()
 		const used = hashOf(transaction.state)
-		const mark = this.#sealer.seal('used-transaction', used, transaction.returnTo)
 		const previous = transaction.partition
 		if (store.kind === 'memory') {
+			const mark = this.#sealer.seal('used-transaction', used, transaction.returnTo)
 			const earlier = store.claim(used, mark, transactionLifetime)
 			if (earlier !== undefined) return this.#repeated(used, earlier)
 		}
@@ -292,7 +292,7 @@ export class TokenBroker {
 					correlationId: randomUUID(),
 					...(await this.#clientAssertion()),
 					...(store.kind === 'redis' && {
-						claim: { transaction: used, value: mark, lifetime: transactionLifetime },
+						claim: { transaction: used, returnTo: transaction.returnTo, lifetime: transactionLifetime },
 					}),
 				})
 			const result = await this.#withFreshCredential(redeem)

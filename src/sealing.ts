@@ -5,8 +5,8 @@ import {
 	createSecretKey,
 	hkdfSync,
 	type KeyObject,
-	randomBytes,
 } from 'node:crypto'
+import { takeRandomBytes } from './random.js'
 
 /**
  * Sealing: everything this library leaves outside the process (token blobs, sessions, transaction cookies)
@@ -51,8 +51,8 @@ export function createSealer(secrets: readonly KeyObject[], clientId: string): S
 
 	return {
 		seal(purpose, name, plaintext) {
-			const salt = randomBytes(saltLength)
-			const iv = randomBytes(ivLength)
+			const salt = takeRandomBytes(saltLength)
+			const iv = takeRandomBytes(ivLength)
 			const header = Buffer.concat([Buffer.of(formatVersion), active.id, salt, iv])
 			const cipher = createCipheriv('aes-256-gcm', keyFor(active.secret, salt, purpose), iv, {
 				authTagLength: tagLength,

@@ -1,6 +1,7 @@
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
+import { createHash, timingSafeEqual } from 'node:crypto'
 import { type AuthorizationRequest, buildAuthorizationUrl } from './authorization-url.js'
 import { BrokerError } from './errors.js'
+import { randomText } from './random.js'
 import { type SessionLike, ticketOf } from './session.js'
 import type { Settings } from './settings.js'
 import { checkClaims } from './silent-request.js'
@@ -90,11 +91,6 @@ export function checkAnswer(
 	if (answer.error !== undefined) throw providerRefusal(answer.error)
 	if (!answer.code) throw rejected('It brought no code.')
 	return answer.code
-}
-
-/** 256 random bits, as text: a state, a nonce, a code verifier (RFC 7636, 4.1), a partition's name. */
-export function randomText(): string {
-	return randomBytes(32).toString('base64url')
 }
 
 export function hashOf(text: string): string {

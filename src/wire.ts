@@ -125,8 +125,8 @@ export interface RedeemParams extends ProviderCall {
 
 export interface ClaimParams {
 	readonly transaction: string
-	/** Sealed: where a second post of the same form is sent. */
-	readonly value: string
+	/** Where a second post of the same form is sent. */
+	readonly returnTo: string
 	readonly lifetime: number
 }
 
@@ -153,8 +153,8 @@ export interface AcquireParams extends ProviderCall {
 	/** When the task was handed over, in milliseconds since the epoch. */
 	readonly sentAt: number
 	/**
-	 * Whether the task may refresh: `never` only reads; `if-expired` when no token in the blob is valid; `always`
-	 * when it was found that none is for these scopes.
+	 * Whether the task may refresh: `never` only reads; `if-expired` when no valid token in the blob answers the
+	 * request; `always` whatever there is.
 	 */
 	readonly lease: 'never' | 'if-expired' | 'always'
 	/** A version above this one is a refresh that ended while we waited for it: it answers a forced request too. */
@@ -176,7 +176,7 @@ export type AcquireAnswer =
 	| AcquireResult
 	/** Somebody else is refreshing the partition, which has this version. */
 	| { readonly state: 'busy'; readonly version: number }
-	/** There is no valid token, and the task was not to refresh, or to do so only if all were expired. */
+	/** There is no valid token, and the task was not to refresh. */
 	| { readonly state: 'needs-refresh' }
 	/** The provider refused a refresh token of this version, which somebody has replaced since, or is replacing. */
 	| { readonly state: 'outrun'; readonly version: number }

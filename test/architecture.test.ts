@@ -48,6 +48,7 @@ const sharedLeaves = [
 	'src/errors.ts',
 	'src/network.ts',
 	'src/redis-client.ts',
+	'src/random.ts',
 	'src/redis-partition.ts',
 	'src/sealing.ts',
 	'src/user-reference.ts',

@@ -60,12 +60,16 @@ export async function acquire(params: AcquireParams): Promise<AcquireAnswer> {
 type Untimed = Exclude<AcquireAnswer, { state: 'done' }> | Omit<AcquireResult, 'queued'>
 
 async function answerFrom(work: Work): Promise<Untimed> {
-	const { store, params } = work
-	const { partition, homeAccountId, newerThan } = params
+	const { params } = work
 	// A token that lives beyond this answers the request; a forced one, and one for claims, only by a refresh.
 	const forced = params.forceRefresh || params.claims !== undefined
 	const enough = Math.max(Date.now() + settings.expiryMargin, params.replaces ?? 0)
-	const opening = await openOrUnsaved(work, enough)
+	return answerOpened(work, await openOrUnsaved(work, enough), forced, enough)
+}
+
+async function answerOpened(work: Work, opening: Opening, forced: boolean, enough: number): Promise<Untimed> {
+	const { store, params } = work
+	const { partition, homeAccountId, newerThan } = params
 	if (opening.state === 'gone') throw signedOut()
 	if (opening.state === 'held-off') throw BrokerError.fromWire(opening.error)
 	if (opening.state === 'busy') return opening
@@ -90,7 +94,18 @@ async function answerFrom(work: Work): Promise<Untimed> {
 			return { state: 'done', outcome: 'cached', token, account }
 		}
 	}
-	return leased ? refreshLeased(work, stored, cache, account) : { state: 'needs-refresh' }
+	if (leased) return refreshLeased(work, stored, cache, account)
+	if (params.lease === 'never') return { state: 'needs-refresh' }
+	// The blob holds a valid token, for something else: so no lease came with it.
+	const again = await store.open(partition, {
+		holder: work.holder,
+		leaseUnlessBeyond: Number.POSITIVE_INFINITY,
+		known: stored,
+	})
+	if (again.state !== 'open' || again.stored.version !== stored.version)
+		return answerOpened(work, again, forced, enough)
+	work.leased = true
+	return refreshLeased(work, stored, cache, account)
 }
 
 /** A blob that is only read has to be sealed under the newest secret as well, before the older one is taken away. */

@@ -28,6 +28,8 @@ export interface OpenRequest {
 	 * only reads.
 	 */
 	readonly leaseUnlessBeyond: number | 'never'
+	/** What the caller has read a moment ago: it is not sent again unless it has changed. */
+	readonly known?: StoredBlob
 }
 
 export interface Commit {

@@ -2,7 +2,7 @@ import { BrokerError } from '../src/errors.js'
 import type { RedeemParams, RedeemResult, StoredBlob } from '../src/wire.js'
 import { ownerOf, toAccount } from './account.js'
 import { openCache, sealCache } from './blobs.js'
-import { ownAuthority, redisStore, settings } from './context.js'
+import { ownAuthority, redisStore, sealer, settings } from './context.js'
 import { createMsalClient, readTokenCache, translateMsalError } from './msal-client.js'
 import { CarriedStore } from './partition-store.js'
 import { authority, clientAssertion, providerCall, toWireToken } from './provider.js'
@@ -13,7 +13,9 @@ import { verifyIdToken } from './verify-id-token.js'
 /** Redeems an authorization code, once: claims the transaction, verifies who it is, stores the new partition. */
 export async function redeem(params: RedeemParams): Promise<RedeemResult> {
 	if (redisStore && params.claim) {
-		const earlier = await redisStore.claim(params.claim)
+		const { transaction, returnTo, lifetime } = params.claim
+		const value = sealer.seal('used-transaction', transaction, returnTo)
+		const earlier = await redisStore.claim({ transaction, value, lifetime })
 		if (earlier !== undefined) return { claimed: false, value: earlier }
 	}
 	try {

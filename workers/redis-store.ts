@@ -2,8 +2,15 @@ import type { Result } from 'ioredis'
 import type { WireError } from '../src/errors.js'
 import { isReply, onRedis, type RedisClient } from '../src/redis-client.js'
 import { partitionKey, writeBeside } from '../src/redis-partition.js'
-import type { ClaimParams, StoredBlob } from '../src/wire.js'
+import type { StoredBlob } from '../src/wire.js'
 import type { CommitAnswer, Opening, PartitionStore } from './partition-store.js'
+
+/** The one-time mark of a transaction. `value` is sealed; `lifetime` in milliseconds. */
+export interface Claim {
+	readonly transaction: string
+	readonly value: string
+	readonly lifetime: number
+}
 
 type OpenAnswer = [0] | [1, string, string | null, number, string | null] | [2, string] | [3, string]
 type CommitReply = [0] | [1] | [2, string, string | null] | [3]
@@ -17,6 +24,7 @@ declare module 'ioredis' {
 			holder: string,
 			milliseconds: number,
 			unlessBeyond: string,
+			known: number | '',
 		): Result<OpenAnswer, Context>
 		koaMsalCommit(
 			tokens: string,
@@ -43,7 +51,7 @@ declare module 'ioredis' {
  * KEYS: the blob's hash (see `partitionKey`), the lease, the failure.
  */
 const scripts = {
-	/** {0} gone, {1, version, blob, leased, mark}, {2, version} somebody else holds the lease, {3, error} failed a moment ago. */
+	/** {0} gone, {1, version, blob unless known, leased, mark}, {2, version} somebody else holds the lease, {3, error} failed a moment ago. */
 	koaMsalOpen: {
 		numberOfKeys: 3,
 		lua: `
@@ -61,7 +69,8 @@ if ARGV[3] ~= 'never' then
     leased = 1
   end
 end
-return {1, version, redis.call('HGET', KEYS[1], 'b'), leased, redis.call('HGET', KEYS[1], 'i')}
+local blob = version ~= ARGV[4] and redis.call('HGET', KEYS[1], 'b')
+return {1, version, blob, leased, redis.call('HGET', KEYS[1], 'i')}
 `,
 	},
 	/**
@@ -153,7 +162,7 @@ export function createRedisStore(client: RedisClient, namespace: string, leaseTi
 		})
 
 	const store: PartitionStore = {
-		open: (partition, { holder, leaseUnlessBeyond }) =>
+		open: (partition, { holder, leaseUnlessBeyond, known }) =>
 			onRedis(client, async (): Promise<Opening> => {
 				const answer = await client.koaMsalOpen(
 					tokensKey(partition),
@@ -164,6 +173,7 @@ export function createRedisStore(client: RedisClient, namespace: string, leaseTi
 					String(
 						leaseUnlessBeyond === Number.POSITIVE_INFINITY ? Number.MAX_SAFE_INTEGER : leaseUnlessBeyond,
 					),
+					known?.version ?? '',
 				)
 				switch (answer[0]) {
 					case 0:
@@ -171,7 +181,10 @@ export function createRedisStore(client: RedisClient, namespace: string, leaseTi
 					case 1:
 						return {
 							state: 'open',
-							stored: { version: Number(answer[1]), sealed: answer[2] ?? '' },
+							stored:
+								known && Number(answer[1]) === known.version
+									? known
+									: { version: Number(answer[1]), sealed: answer[2] ?? '' },
 							leased: answer[3] === 1,
 							...(answer[4] !== null && { mark: answer[4] }),
 						}
@@ -275,7 +288,7 @@ export function createRedisStore(client: RedisClient, namespace: string, leaseTi
 		exists: (partition: string) =>
 			onRedis(client, async () => (await client.hexists(tokensKey(partition), 'v')) === 1),
 		/** @returns the mark of an earlier claim, or `undefined`: the transaction is ours. No two claims have one mark. */
-		claim: ({ transaction, value, lifetime }: ClaimParams) =>
+		claim: ({ transaction, value, lifetime }: Claim) =>
 			onRedis(client, async () => {
 				const earlier = await client.set(claimKey(transaction), value, 'PX', lifetime, 'NX', 'GET')
 				// Our own: the answer to a first attempt was lost.

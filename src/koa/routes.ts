@@ -75,10 +75,13 @@ export function createMsalRoutes(broker: TokenBroker, options: RouteOptions = {}
 	})
 
 	const routes = router.routes() as unknown as Middleware
+	const starts = [`${prefix}/`, settings.auth.redirectUri.pathname].map((path) => path.toLowerCase())
+	const isOurs = (path: string) => starts.some((start) => path.toLowerCase().startsWith(start))
 	return function msalRoutes(ctx, next) {
 		requireSessionAccess(ctx)
 		offerLogin(ctx, login)
-		return routes(ctx, next)
+		// The router would try each of its patterns on each of the application's own requests.
+		return isOurs(ctx.path) ? routes(ctx, next) : next()
 	}
 }
 

@@ -1,10 +1,11 @@
-import { createHmac, randomBytes } from 'node:crypto'
+import { createHmac } from 'node:crypto'
 import Keygrip from 'keygrip'
 import type { Context, Middleware } from 'koa'
 import createKoaSession, { type CreateSessionOptions } from 'koa-session'
 import { LRUCache } from 'lru-cache'
 import { BrokerError } from '../errors.js'
-import { createSealer, deriveKey } from '../sealing.js'
+import { randomText } from '../random.js'
+import { createSealer, deriveKey, type Opened } from '../sealing.js'
 import { ticketOf } from '../session.js'
 import { type KoaMsalOptions, resolveSettings, type Settings } from '../settings.js'
 import { clearCookie, leaveCookie, readCookieValues, sessionCookie, setCookie } from './cookies.js'
@@ -35,6 +36,8 @@ interface RequestSession {
 	/** Cookie ids by the key that koa-session is given in their place. */
 	readonly ids: Map<string, string>
 	readonly id: string | undefined
+	/** Where its session is stored; empty without an id. */
+	readonly key: string
 	/** The cookie was signed with an older secret. */
 	readonly outdated: boolean
 	/** The key whose stored session the request holds. */
@@ -77,6 +80,9 @@ const reservedNames = new Set([
 /** How often a session that is only read is told to the store to live on: 1/100 of its idle time. */
 const touchesPerIdleTime = 100
 
+/** Bytes of sessions that are kept opened, about: some 10,000 of them. */
+const openedBytes = 16 * 1_048_576
+
 /** Milliseconds between two tries to end the sessions of people who signed out during an outage. */
 const owedInterval = 1000
 
@@ -113,20 +119,36 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 		`${namespace}:s:${createHmac('sha256', clientId).update(id).digest('base64url')}`
 	const requestOf = (ctx: Context | undefined) => requests.get((ctx as Context).req) as RequestSession
 
+	/**
+	 * What was opened last under a key, for as long as the store brings the same text: most requests only read their
+	 * session, and a key of its own for each sealing costs more than the rest of the work on a session.
+	 */
+	const opened = new LRUCache<string, { readonly sealed: string; readonly result: Opened }>({
+		maxSize: openedBytes,
+		sizeCalculation: ({ sealed }) => 2 * sealed.length,
+	})
+	const open = (key: string, sealed: string): Opened => {
+		const known = opened.get(key)
+		if (known?.sealed === sealed) return known.result
+		const result = sealer.open('session', key, sealed)
+		if (result.ok) opened.set(key, { sealed, result })
+		return result
+	}
+
 	const load = async (key: string): Promise<{ data: SessionData; deadline: number } | undefined> => {
 		const sealed = await backend.get(key)
 		if (sealed === undefined) return undefined
-		const opened = sealer.open('session', key, sealed)
-		if (!opened.ok) {
-			process.emitWarning(`a session cannot be opened: ${opened.reason}`, 'KoaMsalWarning')
-			if (opened.reason === 'damaged') await backend.remove(key)
+		const result = open(key, sealed)
+		if (!result.ok) {
+			process.emitWarning(`a session cannot be opened: ${result.reason}`, 'KoaMsalWarning')
+			if (result.reason === 'damaged') await backend.remove(key)
 			return undefined
 		}
-		const { deadline, data } = JSON.parse(opened.plaintext) as { deadline: number; data: SessionData }
+		const { deadline, data } = JSON.parse(result.plaintext) as { deadline: number; data: SessionData }
 		if (deadline > Date.now()) {
 			// Else a session that is only read would end when the older secret is taken away.
-			if (opened.outdated)
-				backend.reseal(key, sealed, sealer.seal('session', key, opened.plaintext)).catch(() => {})
+			if (result.outdated)
+				backend.reseal(key, sealed, sealer.seal('session', key, result.plaintext)).catch(() => {})
 			return { deadline, data }
 		}
 		await backend.remove(key)
@@ -150,16 +172,13 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 		// No expiry in the cookie or the data: the store decides.
 		maxAge: 'session',
 		genid: (ctx: Context) => {
-			const id = randomBytes(32).toString('base64url')
+			const id = randomText()
 			const key = keyOf(id)
 			requestOf(ctx).ids.set(key, id)
 			return key
 		},
 		externalKey: {
-			get: (ctx: Context) => {
-				const { id } = requestOf(ctx)
-				return id === undefined ? '' : keyOf(id)
-			},
+			get: (ctx: Context) => requestOf(ctx).key,
 			set: (ctx: Context, key: string) => {
 				const request = requestOf(ctx)
 				if (request.loaded === key) request.cookie = { key }
@@ -244,9 +263,11 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 		const values = readCookieValues(ctx.req, cookie.name)
 		const presented = values.length > 0
 		const { id, outdated } = readId(values)
+		const key = id === undefined ? '' : keyOf(id)
 		const request: RequestSession = {
-			ids: new Map(id === undefined ? [] : [[keyOf(id), id]]),
+			ids: new Map(id === undefined ? [] : [[key, id]]),
 			id,
+			key,
 			outdated,
 			loaded: undefined,
 			ended: false,
@@ -278,7 +299,7 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 		} catch (error) {
 			if (isUnavailable(error) && id !== undefined && request.loaded === undefined && signsOut(ctx)) {
 				request.cookie = 'clear'
-				owed.set(keyOf(id), true)
+				owed.set(key, true)
 				payLater()
 			}
 			throw error
