@@ -69,6 +69,32 @@ describe('acquireSilent with tokens that live for an hour', () => {
 		}
 	})
 
+	it('asks Redis once for a stored token, and twice for a new one', async () => {
+		const second = await createApplication(world, {
+			secrets,
+			store: redisTokenStore({ path: redis.path }),
+			pool: { threads: 1 },
+		})
+		const monitor = await redis.monitor()
+		let seen: readonly string[] = []
+		const costs = async (outcome: string, forceRefresh: boolean) => {
+			assert.equal((await second.broker.acquireSilent(session, { forceRefresh })).outcome, outcome)
+			// A script is sent in full when a connection first runs it, later as its hash.
+			const before = seen.length
+			seen = (await monitor.commands()).map(([name = '']) => name.replace('evalsha', 'eval'))
+			return seen.slice(before)
+		}
+		try {
+			assert.deepEqual(await costs('cached', false), ['eval'])
+			// Whether the provider wants to be left alone is asked besides, once a second and tenant.
+			assert.deepEqual(await costs('refreshed', true), ['eval', 'pttl', 'eval'])
+			assert.deepEqual(await costs('refreshed', true), ['eval', 'eval'])
+		} finally {
+			monitor.stop()
+			await second.close()
+		}
+	})
+
 	it('gets a token for another resource with the same sign-in, and keeps both', async () => {
 		const scopes = [`${GRAPH}/Mail.Read`]
 		const other = await app.broker.acquireSilent(session, { scopes })

@@ -80,16 +80,15 @@ describe('startRedis', () => {
 		await client.flushall()
 	})
 
-	it('reports the commands that the server ran, and only those since it was asked', async () => {
+	it('reports the commands that clients sent, and only those since it was asked', async () => {
 		const client = redis.client()
 		await client.set('before', '1')
 		const monitor = await redis.monitor()
 		await client.set('quo"te', Buffer.from('back\\slash\r\né'))
 		assert.deepEqual(await monitor.commands(), [['set', 'quo"te', 'back\\slash\r\né']])
 		await client.eval('return redis.call("get", KEYS[1])', 1, 'before')
-		const [, script, inner] = await monitor.commands()
-		assert.deepEqual(script, ['eval', 'return redis.call("get", KEYS[1])', '1', 'before'])
-		assert.deepEqual(inner, ['get', 'before'])
+		const [, ...later] = await monitor.commands()
+		assert.deepEqual(later, [['eval', 'return redis.call("get", KEYS[1])', '1', 'before']])
 		monitor.stop()
 		await client.flushall()
 	})

@@ -29,7 +29,7 @@ export type ClientOptions = Omit<RedisOptions, 'replyMapping'>
 
 export interface RedisMonitor {
 	/**
-	 * Every command that the server has run since `monitor()` resolved, with its arguments. Commands
+	 * Every command that a client has sent since `monitor()` resolved, with its arguments. Commands
 	 * that were answered before this call are in it for certain.
 	 */
 	commands(): Promise<string[][]>
@@ -238,6 +238,8 @@ async function startMonitor(redis: TestRedis, password: string | undefined): Pro
 			await until(() => lines.some((line, at) => at >= seen && line.includes(marker)))
 			const last = lines.findIndex((line, at) => at >= seen && line.includes(marker))
 			for (const line of lines.slice(seen, last)) {
+				// What a script does inside the server is in the script's own arguments.
+				if (/^\S+ \[\d+ lua\] /.test(line)) continue
 				const args = parseMonitorLine(line)
 				// What a connection says about itself when it opens is ioredis's, nobody's data; who listens for sign-outs
 				// says so every second.
