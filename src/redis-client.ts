@@ -127,6 +127,8 @@ export function openRedis(connection: RedisConnection, ofCluster: ClusterOptions
 		failoverDetector: true,
 		// Else it subscribes again by itself, as above. The next connection begins with new ones in any case.
 		sentinelReconnectStrategy: () => null,
+		// Its name and version, for which the user would need a right more.
+		disableClientInfo: true,
 		// ioredis would keep the process alive for two seconds after a connection that is dead anyway.
 		disconnectTimeout: 50,
 		enableOfflineQueue: false,

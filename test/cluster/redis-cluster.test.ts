@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { after, before, describe, it } from 'node:test'
+import { after, afterEach, before, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Cluster, type Redis } from 'ioredis'
 import { people } from '../../dev/people.js'
@@ -10,23 +10,26 @@ import { createApplication } from '../support/application.js'
 import type { BrokerProcess } from '../support/broker-process.js'
 import { expire, readCache } from '../support/expire.js'
 import { freePort, startRedis, type TestRedis } from '../support/redis.js'
+import { clusterRights } from '../support/redis-rights.js'
 import { createSetting, namespace, type Session, type Setting, secret } from './setting.js'
 
 /** So many fall on all of three nodes, but for once in 60,000 times. */
 const many = 30
 
+const password = 'password-of-the-app'
+
 /** Milliseconds after which a node that is silent has failed; the others go on without its slots. */
 const nodeTimeout = 1000
 
 /** Three masters that share the slots, and a replica of the first when it is wanted. */
-async function startCluster({ replica = false } = {}): Promise<TestRedis[]> {
+async function startCluster(replica: boolean, args: readonly string[] = []): Promise<TestRedis[]> {
 	const nodes = await Promise.all(
 		Array.from({ length: replica ? 4 : 3 }, async () => {
 			// By default the port and 10,000, which may be none.
 			const bus = await freePort()
-			const args = ['--cluster-enabled', 'yes', '--cluster-port', String(bus)]
-			args.push('--cluster-node-timeout', String(nodeTimeout), '--cluster-require-full-coverage', 'no')
-			return { bus, redis: await startRedis({ tcp: true, args }) }
+			const own = ['--cluster-enabled', 'yes', '--cluster-port', String(bus)]
+			own.push('--cluster-node-timeout', String(nodeTimeout), '--cluster-require-full-coverage', 'no')
+			return { bus, redis: await startRedis({ tcp: true, args: [...own, ...args] }) }
 		}),
 	)
 	const clients = nodes.map(({ redis }) => redis.client())
@@ -74,7 +77,7 @@ describe('a Redis Cluster of three nodes', { timeout: 60_000 }, () => {
 	let sessions: Session[]
 
 	before(async () => {
-		nodes = await startCluster()
+		nodes = await startCluster(false)
 		startupNodes = nodes.map(({ port }) => ({ host: '127.0.0.1', port: port as number }))
 		cluster = new Cluster(startupNodes, { redisOptions: { disconnectTimeout: 50 } })
 		setting = await createSetting({ rotation: 'strict' }, {}, { nodes: startupNodes })
@@ -188,10 +191,10 @@ describe('a Redis Cluster that loses nodes', { timeout: 60_000 }, () => {
 
 	const optionsOf = (connectionName: string) => ({
 		nodes: nodes.map(({ port }) => ({ host: '127.0.0.1', port: port as number })),
-		redisOptions: { connectionName } as never,
+		redisOptions: { connectionName, username: 'app', password } as never,
 	})
 	before(async () => {
-		nodes = await startCluster({ replica: true })
+		nodes = await startCluster(true, ['--user', 'app', 'on', `>${password}`, ...clusterRights.rules])
 		setting = await createSetting({}, {}, optionsOf('setting'))
 		;[first, second] = (await Promise.all(
 			['first', 'second'].map((name) => setting.start({ redis: optionsOf(name) })),
@@ -200,6 +203,10 @@ describe('a Redis Cluster that loses nodes', { timeout: 60_000 }, () => {
 	after(async () => {
 		await setting.close()
 		await Promise.all(nodes.map((node) => node.stop()))
+	})
+
+	afterEach(async () => {
+		for (const node of nodes) assert.deepEqual(await node.client().acl('LOG'), [], 'a right is missing')
 	})
 
 	/** The node where the connection of that name has subscribed. */
@@ -245,6 +252,22 @@ describe('a Redis Cluster that loses nodes', { timeout: 60_000 }, () => {
 		} finally {
 			process.kill(master.pid, 'SIGCONT')
 		}
+	})
+
+	it('answers while a slot moves from node to node', async () => {
+		const { msal } = await setting.signIn()
+		// Its slot is of the second third.
+		const session = { msal: { ...msal, partition: 'x'.repeat(43) } }
+		const [, from, to] = nodes as [TestRedis, TestRedis, TestRedis]
+		const slot = String(await from.client().cluster('KEYSLOT', `{${session.msal.partition}}`))
+		const [idOfFrom, idOfTo] = await Promise.all([from, to].map((node) => node.client().cluster('MYID')))
+		const set = (node: TestRedis, ...how: unknown[]) =>
+			node.client().call('CLUSTER', 'SETSLOT', slot, ...how.map(String))
+		await set(to, 'IMPORTING', idOfFrom)
+		await set(from, 'MIGRATING', idOfTo)
+		assert.equal(await first.ask({ do: 'isSignedIn', session }), false)
+		assert.match(await to.client().info('commandstats'), /cmdstat_asking:calls=1,/)
+		await Promise.all([set(from, 'STABLE'), set(to, 'STABLE')])
 	})
 
 	it('is listened to at another node when one dies, and what was missed is known to be', async () => {

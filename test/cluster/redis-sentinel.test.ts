@@ -1,15 +1,17 @@
 import assert from 'node:assert/strict'
-import { after, before, describe, it } from 'node:test'
+import { after, afterEach, before, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Redis, RedisOptions } from 'ioredis'
 import { redisTokenStore } from '../../src/index.js'
 import { closeRedis, openRedis } from '../../src/redis-client.js'
 import type { BrokerProcess } from '../support/broker-process.js'
 import { startRedis, type TestRedis } from '../support/redis.js'
+import { sentinelRights, serverRights } from '../support/redis-rights.js'
 import { createSetting, type Session, type Setting } from './setting.js'
 
 const name = 'tokens'
 const password = 'a password'
+const appPassword = 'password-of-the-app'
 const sentinelPassword = 'another password'
 
 async function until(condition: () => Promise<boolean>, milliseconds: number): Promise<void> {
@@ -37,6 +39,7 @@ describe('Redis behind Sentinel', { timeout: 60_000 }, () => {
 
 	before(async () => {
 		const args = ['--masterauth', password, '--repl-diskless-sync-delay', '0']
+		args.push('--user', 'app', 'on', `>${appPassword}`, ...serverRights.rules)
 		;[primary, replica] = (await Promise.all(
 			Array.from({ length: 2 }, () => startRedis({ tcp: true, password, args })),
 		)) as [TestRedis, TestRedis]
@@ -53,13 +56,16 @@ describe('Redis behind Sentinel', { timeout: 60_000 }, () => {
 				startRedis({ tcp: true, password: sentinelPassword, config, args: ['--sentinel'] }),
 			),
 		)
+		for (const sentinel of sentinels)
+			await sentinel.client().acl('SETUSER', 'watcher', 'on', `>${sentinelPassword}`, ...sentinelRights.rules)
 		await until(isWatched, 20_000)
 		connection = {
 			sentinels: sentinels.map(({ port }) => ({ host: '127.0.0.1', port: port as number })),
 			name,
-			password,
+			username: 'app',
+			password: appPassword,
+			sentinelUsername: 'watcher',
 			sentinelPassword,
-			connectionName: 'koa-msal',
 		}
 		setting = await createSetting({}, {}, connection)
 		;[first, second] = await Promise.all([setting.start(), setting.start()])
@@ -67,6 +73,11 @@ describe('Redis behind Sentinel', { timeout: 60_000 }, () => {
 	after(async () => {
 		await setting.close()
 		await Promise.all([primary, replica, ...sentinels].map((server) => server.stop()))
+	})
+
+	afterEach(async () => {
+		for (const server of [primary, replica, ...sentinels])
+			assert.deepEqual(await server.client().acl('LOG'), [], 'a right is missing')
 	})
 
 	/** Every sentinel knows the two others and the replica, and finds all of them well. */
@@ -153,7 +164,7 @@ describe('Redis behind Sentinel', { timeout: 60_000 }, () => {
 		await until(hasSwitched, 20_000)
 		// The former primary does not know yet, and takes writes that are lost.
 		const former = primary.client()
-		await until(async () => !/ name=koa-msal /.test((await former.call('CLIENT', 'LIST')) as string), 5000)
+		await until(async () => !/ user=app /.test((await former.call('CLIENT', 'LIST')) as string), 5000)
 		assert.match(await former.info('replication'), /role:master/)
 		await until(isAcquired(session), 5000)
 		await first.ask({ do: 'signOut', session: leaving })
