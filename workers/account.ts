@@ -41,13 +41,19 @@ export function ownerOf(cache: TokenCacheJson): SignedInAccount | undefined {
 }
 
 function findAccount(cache: TokenCacheJson, homeAccountId: string): SignedInAccount | undefined {
+	const claims = claimsOf(cache, homeAccountId)
+	const account = claims && toAccount(homeAccountId, claims)
+	return account && account.tenantId !== '' && account.objectId !== '' ? account : undefined
+}
+
+/** What the account's id_token says; `undefined` when there is none, or none that can be read. */
+export function claimsOf(cache: TokenCacheJson, homeAccountId: string): JWTPayload | undefined {
 	for (const entry of Object.values(cache.IdToken ?? {})) {
 		if (entry.home_account_id !== homeAccountId || typeof entry.secret !== 'string') continue
 		try {
-			const account = toAccount(homeAccountId, decodeJwt(entry.secret))
-			if (account.tenantId !== '' && account.objectId !== '') return account
+			return decodeJwt(entry.secret)
 		} catch {
-			break
+			return undefined
 		}
 	}
 	return undefined

@@ -9,13 +9,19 @@ import { type Http, type HttpAnswer, retryAfterSeconds } from '../src/network.js
  */
 export class ProviderCall implements INetworkModule {
 	readonly #http: Http
+	readonly #clientInfo: string | undefined
 	/** Why the operation failed, when it was the network or the answer. */
 	failure: BrokerError | undefined
 	/** How long the provider wants no more calls, and whose: one person's or the whole application's. */
 	throttled: { readonly whose: 'session' | 'tenant'; readonly seconds: number } | undefined
 
-	constructor(http: Http) {
+	/**
+	 * @param clientInfo whose the answer is where it does not say so itself: MSAL files tokens under that name, and
+	 * only Entra's providers give it
+	 */
+	constructor(http: Http, clientInfo?: string) {
 		this.#http = http
+		this.#clientInfo = clientInfo
 	}
 
 	async sendGetRequestAsync<T>(): Promise<NetworkResponse<T>> {
@@ -33,7 +39,9 @@ export class ProviderCall implements INetworkModule {
 				body: options?.body ?? '',
 			})
 			this.throttled = throttlingOf(answer)
-			return { status: answer.status, headers: { ...answer.headers }, body: readTokenAnswer(answer) as T }
+			const body = readTokenAnswer(answer)
+			if (this.#clientInfo !== undefined) body.client_info ??= this.#clientInfo
+			return { status: answer.status, headers: { ...answer.headers }, body: body as T }
 		} catch (error) {
 			throw error instanceof BrokerError ? this.#fail(error) : error
 		}
@@ -48,19 +56,25 @@ export class ProviderCall implements INetworkModule {
 /** Seconds to wait after AADSTS50196, which names none. */
 const userThrottling = 60
 
+/** Seconds to wait after a 429 that names none. A 503 that names none is an outage, which others need not share. */
+const unnamedThrottling = 5
+
 /** AADSTS50196 comes as invalid_grant, but it is a client in a loop being throttled, not a sign-out. */
-function isUserThrottling({ error_codes: codes }: Record<string, unknown>): boolean {
-	return Array.isArray(codes) && codes.includes(50196)
+function isUserThrottling({ status, body }: HttpAnswer): boolean {
+	return (
+		status >= 400 &&
+		status < 500 &&
+		/AADSTS50196\b|"error_codes"\s*:\s*\[[^\]]*\b50196\b/.test(body.toString())
+	)
 }
 
 function throttlingOf(answer: HttpAnswer): ProviderCall['throttled'] {
 	if (answer.status === 429 || answer.status === 503) {
-		const seconds = retryAfterSeconds(answer.headers)
+		const seconds =
+			retryAfterSeconds(answer.headers) ?? (answer.status === 429 ? unnamedThrottling : undefined)
 		return seconds === undefined ? undefined : { whose: 'tenant', seconds }
 	}
-	return answer.status === 400 && answer.body.includes('AADSTS50196')
-		? { whose: 'session', seconds: userThrottling }
-		: undefined
+	return isUserThrottling(answer) ? { whose: 'session', seconds: userThrottling } : undefined
 }
 
 /** Longest plausible life of an access token, in seconds: continuous access evaluation gives up to 28 hours. */
@@ -87,7 +101,7 @@ export function readTokenAnswer(answer: HttpAnswer): Record<string, unknown> {
 	const fields = body as Record<string, unknown>
 	if (answer.status !== 200) {
 		if (typeof fields.error !== 'string') throw protocol(`has status ${answer.status} and no error`)
-		if (isUserThrottling(fields))
+		if (isUserThrottling(answer))
 			throw new BrokerError('ERR_IDP_UNAVAILABLE', 'The provider is throttling this user.', {
 				retryAfter: userThrottling,
 			})
@@ -98,17 +112,19 @@ export function readTokenAnswer(answer: HttpAnswer): Record<string, unknown> {
 	const { token_type: tokenType } = fields
 	if (typeof tokenType !== 'string' || tokenType.toLowerCase() !== 'bearer')
 		throw protocol('has no token_type Bearer')
-	for (const name of ['expires_in', 'refresh_in'] as const) {
-		if (fields[name] === undefined && name === 'refresh_in') continue
-		const value = fields[name]
-		// Number() makes one of `true` and `[3600]`, and throws on an object with a `toString` of its own.
-		const seconds = typeof value === 'number' || typeof value === 'string' ? Number(value) : Number.NaN
-		if (!Number.isInteger(seconds) || seconds <= 0 || seconds > longestLife)
-			throw protocol(`has no valid ${name}`)
-	}
+	if (!isLife(fields.expires_in)) throw protocol('has no valid expires_in')
+	// A hint. The refresh token that came with it is worth more than a complaint.
+	if (!isLife(fields.refresh_in)) delete fields.refresh_in
 	for (const name of ['refresh_token', 'id_token', 'scope', 'client_info'] as const)
 		if (fields[name] !== undefined && typeof fields[name] !== 'string') throw protocol(`has no valid ${name}`)
 	return fields
+}
+
+/** Whether it is a number of seconds, as JSON or as text, for which a token may live. */
+function isLife(value: unknown): boolean {
+	// Number() makes one of `true` and `[3600]`, and throws on an object with a `toString` of its own.
+	const seconds = typeof value === 'number' || typeof value === 'string' ? Number(value) : Number.NaN
+	return Number.isInteger(seconds) && seconds > 0 && seconds <= longestLife
 }
 
 function protocol(what: string): BrokerError {

@@ -9,7 +9,7 @@ import { ProviderCall } from './provider-call.js'
 /** The provider as every task of this worker shares it: metadata, keys and assertion, made once. */
 export const authority = createAuthority(settings, http)
 
-export const providerCall = () => new ProviderCall(http)
+export const providerCall = (clientInfo?: string) => new ProviderCall(http, clientInfo)
 
 /** MSAL's `clientAssertion`, for the credentials that need one. */
 export function clientAssertion(

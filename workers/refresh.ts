@@ -1,6 +1,6 @@
 import { BrokerError } from '../src/errors.js'
 import type { SignedInAccount, WireToken } from '../src/wire.js'
-import { accountOf } from './account.js'
+import { accountOf, claimsOf } from './account.js'
 import { settings } from './context.js'
 import { createMsalClient, readTokenCache, translateMsalError } from './msal-client.js'
 import { authority, clientAssertion, providerCall, toWireToken } from './provider.js'
@@ -64,7 +64,7 @@ export async function refresh(cache: TokenCacheJson, request: RefreshRequest): P
 		throw new BrokerError('ERR_INTERACTION_REQUIRED', 'There is no refresh token. Sign in again.', { scopes })
 	await heedThrottling(account.tenantId, request.partition)
 	const known = await authority()
-	const network = providerCall()
+	const network = providerCall(clientInfoOf(homeAccountId))
 	const client = createMsalClient(settings, known, network, clientAssertion(known, request.clientAssertion))
 	try {
 		const result = await client.acquireTokenByRefreshToken({
@@ -78,17 +78,11 @@ export async function refresh(cache: TokenCacheJson, request: RefreshRequest): P
 			...(request.claims !== undefined && { claims: request.claims }),
 		})
 		const answer = readTokenCache(client)
-		const refreshed = withRefreshed(cache, answer)
-		const answered = accountOf(refreshed, homeAccountId)
 		// A provider that answers with somebody else's tokens is believed by MSAL, and would be stored.
-		if (
-			result?.account?.homeAccountId !== homeAccountId ||
-			!holdsOnly(answer, homeAccountId) ||
-			answered.objectId !== account.objectId ||
-			answered.tenantId !== account.tenantId
-		)
+		if (!result || !isAbout(answer, cache, homeAccountId))
 			throw new BrokerError('ERR_IDP_PROTOCOL', 'The provider answered for another account.')
-		return { cache: refreshed, token: toWireToken(result), account: answered }
+		const refreshed = withRefreshed(cache, answer)
+		return { cache: refreshed, token: toWireToken(result), account: accountOf(refreshed, homeAccountId) }
 	} catch (cause) {
 		const { throttled } = network
 		if (throttled) await rememberThrottling(throttled, account.tenantId, request.partition)
@@ -100,6 +94,26 @@ export async function refresh(cache: TokenCacheJson, request: RefreshRequest): P
 			throttled?.whose === 'session' ? throttled.seconds * 1000 : failureCooldown,
 		)
 	}
+}
+
+/** MSAL's home account id as the provider would have said it (`client_info`); a `sub`, which it may be too, is none. */
+function clientInfoOf(homeAccountId: string): string | undefined {
+	const dot = homeAccountId.lastIndexOf('.')
+	if (dot < 1) return undefined
+	const info = { uid: homeAccountId.slice(0, dot), utid: homeAccountId.slice(dot + 1) }
+	return Buffer.from(JSON.stringify(info)).toString('base64url')
+}
+
+/**
+ * Whether an answer is the account's: by the name that all of it goes by, and by the id_token, if it brought one
+ * (OpenID Connect Core, 12.2), which then names the same user as the one before.
+ */
+function isAbout(answer: TokenCacheJson, before: TokenCacheJson, homeAccountId: string): boolean {
+	if (!holdsOnly(answer, homeAccountId)) return false
+	if (Object.keys(answer.IdToken ?? {}).length === 0) return true
+	const [came, known] = [claimsOf(answer, homeAccountId), claimsOf(before, homeAccountId)]
+	if (!came || !known) return false
+	return ['tid', 'oid', 'sub'].every((claim) => came[claim] === known[claim])
 }
 
 /** Without a code of Entra's, `invalid_grant` has only RFC 6749's meaning: the refresh token is no good. */
