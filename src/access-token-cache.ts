@@ -1,4 +1,5 @@
 import type { AcquiredToken } from './acquired-token.js'
+import { shareScope } from './scopes.js'
 
 /** A token as L1 holds it. Times are milliseconds since the epoch. */
 export interface HeldToken {
@@ -88,7 +89,10 @@ export class AccessTokenCache {
 		return undefined
 	}
 
-	/** Replaces the token for the same scopes, however that one was won: nobody keeps a rejected one. */
+	/**
+	 * Replaces the tokens for the same scopes and those that share a granted one, however they were won: nobody keeps
+	 * a rejected one, though it carry more. The stored tokens follow the same rule, which is MSAL's.
+	 */
 	put(partition: string, held: HeldToken): void {
 		let shelf = this.#shelves.get(partition)
 		if (shelf === undefined) {
@@ -98,7 +102,9 @@ export class AccessTokenCache {
 			this.#oldest ??= shelf
 			this.#shelves.set(partition, shelf)
 		}
-		const others = shelf.held.filter((other) => other.scopesKey !== held.scopesKey)
+		const others = shelf.held.filter(
+			(other) => other.scopesKey !== held.scopesKey && !shareScope(other.granted, held.granted),
+		)
 		this.#fill(shelf, [held, ...others].slice(0, tokensPerPartition))
 		while (this.#entries > this.#maxEntries || this.#bytes > this.#maxBytes) this.#evict()
 	}

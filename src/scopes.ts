@@ -20,6 +20,12 @@ export function normaliseScopes(scopes: readonly string[]): NormalisedScopes {
 	return Object.freeze({ asked, wanted, key: wanted.join(' ') })
 }
 
+/** Whether a scope is in both, OpenID Connect's own apart: those are in the tokens of every resource. */
+export function shareScope(some: ReadonlySet<string>, others: ReadonlySet<string>): boolean {
+	for (const scope of some) if (others.has(scope) && !oidcScopes.has(scope)) return true
+	return false
+}
+
 /** Scopes as the provider granted them. Frozen, and the same object for everybody who is granted the same. */
 export interface GrantedScopes {
 	readonly list: readonly string[]

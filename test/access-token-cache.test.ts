@@ -4,12 +4,17 @@ import fc from 'fast-check'
 import { AccessTokenCache, type HeldToken } from '../src/access-token-cache.js'
 import { normaliseScopes } from '../src/scopes.js'
 
-const token = (scopes: readonly string[], usableUntil = 1000, claims?: string): HeldToken =>
+const token = (
+	scopes: readonly string[],
+	usableUntil = 1000,
+	claims?: string,
+	granted: readonly string[] = scopes,
+): HeldToken =>
 	({
 		token: { accessToken: 'x'.repeat(100), scopes },
 		answer: Promise.resolve(),
 		scopesKey: normaliseScopes(scopes).key,
-		granted: new Set(scopes.map((scope) => scope.toLowerCase())),
+		granted: new Set(granted.map((scope) => scope.toLowerCase())),
 		...(claims !== undefined && { claims }),
 		refreshOn: usableUntil / 2,
 		usableUntil,
@@ -53,6 +58,52 @@ describe('the access token cache', () => {
 		assert.equal(get(cache, 'p', ['User.Read']), stepped, 'nobody keeps the rejected one')
 	})
 
+	it('replaces every token that shares a scope with the new one, but for those of OpenID Connect', () => {
+		const cache = new AccessTokenCache(roomy)
+		const oidc = ['openid', 'profile', 'email', 'offline_access']
+		const other = token(['api://one/Read', ...oidc])
+		cache.put('p', other)
+		cache.put('p', token(['User.Read', 'Mail.Read', ...oidc]))
+		const forced = token(['MAIL.READ', ...oidc])
+		cache.put('p', forced)
+		assert.equal(get(cache, 'p', ['Mail.Read']), forced)
+		assert.equal(get(cache, 'p', ['User.Read', 'Mail.Read']), undefined, 'the rejected one carried more')
+		assert.equal(get(cache, 'p', ['User.Read']), undefined)
+		assert.equal(get(cache, 'p', ['api://one/Read']), other)
+		assert.equal(cache.size, 2)
+	})
+
+	it('answers nobody with a token after one that shares a scope with it, whatever was asked and granted', () => {
+		const some = fc.subarray(['User.Read', 'Mail.Read', 'api://one/Read', 'openid', 'profile'], {
+			minLength: 1,
+		})
+		const wins = fc.array(fc.record({ asked: some, granted: some }), { minLength: 1, maxLength: 12 })
+		const plain = (scopes: readonly string[]) => normaliseScopes(scopes).wanted
+		let hits = 0
+		fc.assert(
+			fc.property(wins, some, (won, wanted) => {
+				const cache = new AccessTokenCache(roomy)
+				const held = won.map(({ asked, granted }) => token(asked, 1000, undefined, granted))
+				for (const [index, one] of held.entries()) {
+					cache.put('p', one)
+					assert.equal(get(cache, 'p', won[index]?.asked ?? []), one, 'its own request')
+				}
+				const found = get(cache, 'p', wanted)
+				if (!found) return
+				hits++
+				const index = held.indexOf(found)
+				const { asked = [], granted = [] } = won[index] ?? {}
+				const carried = new Set(plain(granted))
+				const sameRequest = normaliseScopes(asked).key === normaliseScopes(wanted).key
+				assert.ok(sameRequest || plain(wanted).every((scope) => carried.has(scope)))
+				for (const later of won.slice(index + 1))
+					assert.ok(!plain(later.granted).some((scope) => carried.has(scope)), 'a rejected one is kept')
+			}),
+			{ numRuns: 2000 },
+		)
+		assert.ok(hits > 100, `the property was about ${hits} hits`)
+	})
+
 	it('forgets a partition', () => {
 		const cache = new AccessTokenCache(roomy)
 		cache.put('p', token(['User.Read']))
@@ -75,7 +126,7 @@ describe('the access token cache', () => {
 		const step = fc.record({
 			do: fc.constantFrom('put', 'put', 'put', 'get', 'drop'),
 			partition: fc.integer({ min: 0, max: 9 }).map(String),
-			scope: fc.constantFrom('a', 'b', 'c', 'd'),
+			scopes: fc.subarray(['a', 'b', 'c', 'd'], { minLength: 1 }),
 		})
 		fc.assert(
 			fc.property(
@@ -84,9 +135,9 @@ describe('the access token cache', () => {
 				(steps, maxEntries) => {
 					const maxBytes = 8 * 1200
 					const cache = new AccessTokenCache({ maxEntries, maxBytes })
-					for (const { do: action, partition, scope } of steps) {
-						if (action === 'put') cache.put(partition, token([scope]))
-						else if (action === 'get') get(cache, partition, [scope])
+					for (const { do: action, partition, scopes } of steps) {
+						if (action === 'put') cache.put(partition, token(scopes))
+						else if (action === 'get') get(cache, partition, scopes)
 						else cache.drop(partition)
 						assert.ok(cache.size <= maxEntries && cache.bytes <= maxBytes)
 						if (action === 'put' && maxEntries > 4) assert.ok(cache.size > 0)
