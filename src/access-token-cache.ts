@@ -69,7 +69,10 @@ export class AccessTokenCache {
 		return this.#bytes
 	}
 
-	/** A token that still lives at `now`, for the scopes or more. With `claims` only one won by the same claims. */
+	/**
+	 * A token that still lives at `now`, for the scopes or more. With `claims` only one won by the same claims.
+	 * Without scopes only one that was asked for without: any other is for a resource that was not meant.
+	 */
 	get(
 		partition: string,
 		scopesKey: string,
@@ -80,7 +83,11 @@ export class AccessTokenCache {
 		const shelf = this.#shelves.get(partition)
 		if (shelf === undefined) return undefined
 		for (const held of shelf.held) {
-			if (held.scopesKey !== scopesKey && !scopes.every((scope) => held.granted.has(scope))) continue
+			if (
+				held.scopesKey !== scopesKey &&
+				!(scopes.length > 0 && scopes.every((scope) => held.granted.has(scope)))
+			)
+				continue
 			if (claims !== undefined && held.claims !== claims) continue
 			if (held.usableUntil <= now) continue
 			shelf.visited = true

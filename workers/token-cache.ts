@@ -101,6 +101,8 @@ function notACache(): BrokerError {
 
 /**
  * Looks a valid access token up without building an MSAL client, which costs more than four times as much.
+ * @param wanted.scopes matched as MSAL does: OpenID Connect's own count only where no others are wanted, and an entry
+ * has to carry them then. A resource's token, for which Entra grants none of them, is not for such a request.
  * @param wanted.realms the tenants by whose name it may go, in lower case: a guest has tokens of several
  * @param wanted.beyond the token must still live then, in milliseconds since the epoch
  */
@@ -114,7 +116,11 @@ export function findAccessToken(
 		readonly beyond: number
 	},
 ): WireToken | undefined {
-	const scopes = wanted.scopes.map((scope) => scope.toLowerCase()).filter((scope) => !oidcScopes.has(scope))
+	const asked = wanted.scopes.map((scope) => scope.toLowerCase())
+	const others = asked.filter((scope) => !oidcScopes.has(scope))
+	// Nothing is granted by that name: it asks for a refresh token.
+	const scopes = others.length > 0 ? others : asked.filter((scope) => scope !== 'offline_access')
+	if (scopes.length === 0) return undefined
 	for (const entry of Object.values(cache.AccessToken ?? {})) {
 		if (entry.home_account_id !== wanted.homeAccountId || entry.client_id !== wanted.clientId) continue
 		if (entry.credential_type !== 'AccessToken' || entry.requestedClaimsHash) continue
