@@ -1,5 +1,5 @@
 import { createSecureContext, rootCertificates } from 'node:tls'
-import { Agent, type Dispatcher, EnvHttpProxyAgent } from 'undici'
+import { Agent, type Dispatcher, EnvHttpProxyAgent, Pool } from 'undici'
 import { BrokerError } from './errors.js'
 
 /** How this process reaches the provider and Microsoft Graph; every value can cross a thread. */
@@ -32,6 +32,7 @@ export interface HttpRequest {
 export interface Http {
 	/** @throws ERR_IDP_UNAVAILABLE when no whole answer came in time, ERR_IDP_PROTOCOL when it was too large. */
 	(url: string, options?: HttpRequest): Promise<HttpAnswer>
+	/** Takes no more calls, and lets those under way come to their end or deadline. */
 	close(): Promise<void>
 }
 
@@ -53,23 +54,37 @@ export function createHttp({ timeout, ca, proxy, noProxy = '' }: NetworkSettings
 				httpsProxy: proxy,
 				noProxy,
 				connect: tls,
-				requestTls: tls,
-				proxyTls: tls,
+				requestTls: { ...tls, timeout },
+				proxyTls: { ...tls, timeout },
+				// The client that asks the proxy for a tunnel would else wait 300 s, and its sockets pile up.
+				clientFactory: (proxyUrl, options) => new Pool(proxyUrl, { ...options, ...limits }),
 				...limits,
 			})
 		: new Agent({ connect: tls, ...limits })
 
+	const underWay = new Set<Promise<HttpAnswer>>()
 	const exchange = async (url: string, options: HttpRequest = {}): Promise<HttpAnswer> => {
+		let call: Promise<HttpAnswer> | undefined
 		try {
-			return await dispatch(dispatcher, new URL(url), options, timeout)
+			call = dispatch(dispatcher, new URL(url), options, timeout)
+			underWay.add(call)
+			return await call
 		} catch (cause) {
 			if (cause instanceof BrokerError) throw cause
 			throw new BrokerError('ERR_IDP_UNAVAILABLE', `No answer from ${new URL(url).host}: ${reason(cause)}.`, {
 				cause,
 			})
+		} finally {
+			if (call) underWay.delete(call)
 		}
 	}
-	return Object.assign(exchange, { close: () => dispatcher.close() })
+	const close = async () => {
+		// Takes no more calls, but would wait for connections, too: to a proxy that is silent, and for nobody any more.
+		dispatcher.close().catch(() => {})
+		await Promise.allSettled(underWay)
+		await dispatcher.destroy()
+	}
+	return Object.assign(exchange, { close })
 }
 
 /** undici's `request` would do, but for its stream and its signal, which cost as much again as the call itself. */

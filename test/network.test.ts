@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { createServer as createHttpServer } from 'node:http'
 import { createServer } from 'node:https'
-import type { AddressInfo } from 'node:net'
-import { connect } from 'node:net'
+import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from 'node:net'
 import { after, before, describe, it } from 'node:test'
 import { createDevCertificates, type DevCertificates } from '../dev/certificates.js'
 import { BrokerError } from '../src/index.js'
-import { createHttp, type Http, retryAfterSeconds } from '../src/network.js'
+import { createHttp, type Http, type NetworkSettings, retryAfterSeconds } from '../src/network.js'
 
 const code = (expected: string) => (error: unknown) => error instanceof BrokerError && error.code === expected
 
@@ -91,6 +91,50 @@ describe('calls to the provider', () => {
 			await Promise.all(clients.splice(0).map((http) => http.close()))
 			proxy.close()
 		}
+	})
+
+	describe('through a proxy that is silent', () => {
+		const sockets = new Set<Socket>()
+		const proxy = createTcpServer((socket) => {
+			sockets.add(socket.resume())
+			socket.on('error', () => {}).on('close', () => sockets.delete(socket))
+		})
+		let settings: NetworkSettings
+		before(async () => {
+			await once(proxy.listen(0, 'localhost'), 'listening')
+			settings = { timeout: 300, proxy: `http://localhost:${(proxy.address() as AddressInfo).port}` }
+		})
+		after(() => {
+			for (const socket of sockets) socket.destroy()
+			proxy.close()
+		})
+
+		it('leave no connection behind', { timeout: 5000 }, async () => {
+			const http = client(settings)
+			for (let call = 0; call < 3; call++) {
+				await assert.rejects(http('https://provider.invalid/'), code('ERR_IDP_UNAVAILABLE'))
+				for (const socket of sockets) await once(socket, 'close')
+			}
+			assert.equal(sockets.size, 0)
+		})
+
+		it('do not keep the client from closing', { timeout: 5000 }, async () => {
+			const http = createHttp(settings)
+			await assert.rejects(http('https://provider.invalid/'), code('ERR_IDP_UNAVAILABLE'))
+			const call = assert.rejects(http('https://provider.invalid/'), code('ERR_IDP_UNAVAILABLE'))
+			await http.close()
+			await call
+			for (const socket of sockets) await once(socket, 'close')
+			await assert.rejects(http('https://provider.invalid/'), code('ERR_IDP_UNAVAILABLE'))
+			assert.equal(sockets.size, 0)
+		})
+	})
+
+	it('under way come to their end while the client closes', async () => {
+		const http = createHttp({ timeout: 1000, ca: tls.ca })
+		const call = http(`${origin}/`)
+		await http.close()
+		assert.equal((await call).status, 200)
 	})
 })
 
