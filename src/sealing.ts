@@ -32,6 +32,8 @@ export type Opened =
 	| { readonly ok: false; readonly reason: 'unknown-key' | 'unknown-format' | 'damaged' }
 
 const formatVersion = 1
+/** The two characters that hold the first byte. A later version begins with them as well, whatever follows. */
+const beginsWithVersion = /^[\w-]{2}/
 const keyIdLength = 8
 const saltLength = 32
 const ivLength = 12
@@ -68,10 +70,12 @@ export function createSealer(secrets: readonly KeyObject[], clientId: string): S
 
 		open(purpose, name, sealed) {
 			const bytes = Buffer.from(sealed, 'base64url')
+			// First, for a later version may be of another length and spelling from there on.
+			if (beginsWithVersion.test(sealed) && bytes[0] !== formatVersion)
+				return { ok: false, reason: 'unknown-format' }
 			// Buffer.from skips what is not base64url: only the one canonical spelling of the bytes is ours.
 			if (bytes.length < headerLength + tagLength || bytes.toString('base64url') !== sealed)
 				return { ok: false, reason: 'damaged' }
-			if (bytes[0] !== formatVersion) return { ok: false, reason: 'unknown-format' }
 			const id = bytes.subarray(1, 1 + keyIdLength)
 			const key = keys.find((candidate) => candidate.id.equals(id))
 			if (!key) return { ok: false, reason: 'unknown-key' }

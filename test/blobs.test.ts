@@ -228,7 +228,8 @@ describe('D2: a changed blob in the store of a running application', () => {
 				damage: (sealed: string) => sealed + more,
 			})),
 			{ what: 'plain text', kept: false, damage: () => adas },
-			{ what: 'plain text in base64', kept: false, damage: () => Buffer.from(adas).toString('base64') },
+			// To its first two characters it could be of a later version.
+			{ what: 'plain text in base64', kept: true, damage: () => Buffer.from(adas).toString('base64') },
 		]
 		assert.ok(cases.length > 300)
 		await eachOf(cases, async ({ what, kept, damage }) => {

@@ -50,7 +50,7 @@ describe('sealing', () => {
 			assert.equal(sealer.open('token', 'k1', other).ok, false, JSON.stringify(other))
 	})
 
-	it('opens under any secret of the list, seals under the first, and tells an unknown key from damage', () => {
+	it('opens under any secret of the list, seals under the first, and tells an unknown key and a later format from damage', () => {
 		const second = secret()
 		const old = sealer.seal('token', 'k1', 'text')
 		const rolled = createSealer([second, first], 'client-a')
@@ -63,5 +63,19 @@ describe('sealing', () => {
 			ok: false,
 			reason: 'unknown-format',
 		})
+		for (const later of ['Ag', 'AgA', 'Ag.of.another-spelling+/=', `Ag${old.slice(2, 40)}`])
+			assert.deepEqual(sealer.open('token', 'k1', later), { ok: false, reason: 'unknown-format' }, later)
+		for (const none of [
+			'',
+			'A',
+			'A=',
+			' Ag',
+			'é2',
+			'{"version":2}',
+			'AQ',
+			`AQ${old.slice(2, 40)}`,
+			`${old}=`,
+		])
+			assert.deepEqual(sealer.open('token', 'k1', none), { ok: false, reason: 'damaged' }, none)
 	})
 })
