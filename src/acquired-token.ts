@@ -1,3 +1,4 @@
+import { inspect } from 'node:util'
 import { grantedScopes } from './scopes.js'
 import type { SignedInAccount, WireToken } from './wire.js'
 
@@ -22,28 +23,32 @@ export interface AcquiredToken {
 	readonly outcome: Outcome
 }
 
+const expiry = Symbol('expiresOn')
+const refresh = Symbol('refreshOn')
+
 /**
  * One object answers many callers, so none of them can change it: dates are made anew each time they are read. They
  * are the token's own properties, so that a copy has them, and share their getters: with two functions of its own a
- * token takes seven times the memory.
+ * token takes seven times the memory. The times behind them are hidden from a copy but, unlike private fields, not
+ * from a proxy of the token or an object that inherits from it.
  */
 class Acquired implements AcquiredToken {
 	static readonly #dates: PropertyDescriptorMap & ThisType<Acquired> = {
 		expiresOn: {
 			get() {
-				return new Date(this.#expiresOn)
+				return new Date(this[expiry])
 			},
 			enumerable: true,
 		},
 		refreshOn: {
 			get() {
-				return new Date(this.#refreshOn)
+				return new Date(this[refresh])
 			},
 			enumerable: true,
 		},
 	}
-	readonly #expiresOn: number
-	readonly #refreshOn: number
+	declare readonly [expiry]: number
+	declare readonly [refresh]: number
 	declare readonly expiresOn: Date
 	declare readonly refreshOn: Date
 
@@ -56,10 +61,15 @@ class Acquired implements AcquiredToken {
 		expiresOn: number,
 		refreshOn: number,
 	) {
-		this.#expiresOn = expiresOn
-		this.#refreshOn = refreshOn
 		Object.defineProperties(this, Acquired.#dates)
+		Object.defineProperty(this, expiry, { value: expiresOn })
+		Object.defineProperty(this, refresh, { value: refreshOn })
 		Object.freeze(this)
+	}
+
+	/** Shows dates where there would be `[Getter]`. */
+	[inspect.custom](): AcquiredToken {
+		return { ...this }
 	}
 }
 
