@@ -32,8 +32,11 @@ export type Opened =
 	| { readonly ok: false; readonly reason: 'unknown-key' | 'unknown-format' | 'damaged' }
 
 const formatVersion = 1
-/** The two characters that hold the first byte. A later version begins with them as well, whatever follows. */
-const beginsWithVersion = /^[\w-]{2}/
+/**
+ * The two characters that hold a first byte under 32. Versions count up, and begin so whatever follows; what does
+ * not, as other text and JSON, plain or in base64, is of none.
+ */
+const beginsWithVersion = /^[A-H][\w-]/
 const keyIdLength = 8
 const saltLength = 32
 const ivLength = 12

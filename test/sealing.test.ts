@@ -72,6 +72,8 @@ describe('sealing', () => {
 			' Ag',
 			'é2',
 			'{"version":2}',
+			'null',
+			'eyJ2IjoyfQ',
 			'AQ',
 			`AQ${old.slice(2, 40)}`,
 			`${old}=`,
