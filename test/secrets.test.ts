@@ -116,6 +116,28 @@ describe('rolling the secrets', () => {
 		assert.equal(warnings.mock.callCount(), 0, 'a cookie that nobody signed is not worth one')
 	})
 
+	it('warns once of a session under a secret that is yet to come here, and leaves it alone', async (t) => {
+		const client = redis.client()
+		await client.flushall()
+		const { cookie } = await visit([before1], undefined, '/set')
+		// Another process, which has the new secret, seals it anew; the browser's old cookie is as good as ever here.
+		await visit([after1, before1], cookie)
+		const [key = ''] = await client.keys('*')
+		const sealed = await client.get(key)
+		const warned = t.mock.method(process, 'emitWarning', () => {})
+		const app = await createSessionApplication({ store: store(), secrets: [before1] }, (ctx) => {
+			return ctx.session.value ?? 'anonymous'
+		})
+		try {
+			for (let time = 0; time < 3; time++)
+				assert.equal(JSON.parse((await app.get('/', cookie)).text).body, 'anonymous')
+		} finally {
+			await app.close()
+		}
+		assert.equal(warned.mock.callCount(), 1)
+		assert.equal(await client.get(key), sealed)
+	})
+
 	it('takes no cookie that was signed for another client id', async () => {
 		const { cookie = '' } = await visit([before1], undefined, '/set')
 		const { auth } = sessionOptions()

@@ -131,7 +131,9 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 		const known = opened.get(key)
 		if (known?.sealed === sealed) return known.result
 		const result = sealer.open('session', key, sealed)
-		if (result.ok) opened.set(key, { sealed, result })
+		// Once: under a key that is yet to come, the session stays and is looked at with every request.
+		if (!result.ok) process.emitWarning(`a session cannot be opened: ${result.reason}`, 'KoaMsalWarning')
+		opened.set(key, { sealed, result })
 		return result
 	}
 
@@ -140,7 +142,6 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 		if (sealed === undefined) return undefined
 		const result = open(key, sealed)
 		if (!result.ok) {
-			process.emitWarning(`a session cannot be opened: ${result.reason}`, 'KoaMsalWarning')
 			if (result.reason === 'damaged') await backend.remove(key)
 			return undefined
 		}
