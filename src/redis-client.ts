@@ -120,7 +120,7 @@ export function openRedis(connection: RedisConnection, ofCluster: ClusterOptions
 		// It would subscribe again by itself, and end the process if that is refused: nobody handles the rejection.
 		autoResubscribe: false,
 		// A server that became a replica keeps its connections; a new one leads to its successor.
-		reconnectOnError: isDemoted,
+		reconnectOnError: ({ message }: Error) => message.startsWith('READONLY'),
 		// A sentinel that hangs would be waited for for ever, with two more to ask.
 		sentinelCommandTimeout: commandTimeout,
 		// The former primary of a planned failover takes writes for ten seconds more, and they are lost.
@@ -166,10 +166,13 @@ export function closeRedis(client: RedisClient): void {
 	client.disconnect()
 }
 
+/** Refusals that are over soon, by a server that is being replaced. Nothing was done. */
+const passing = /^(?:READONLY|MOVED|ASK|TRYAGAIN|CLUSTERDOWN|MASTERDOWN|LOADING)\b/
+
 /**
  * Runs commands on a client that is ready, waiting no longer than the deadline for it. When the connection breaks
- * under them, or leads to a server that was demoted, they run again, within the same deadline: they have to be such
- * that twice is as good as once.
+ * under them, or the server is being replaced, they run again, within the same deadline: they have to be such that
+ * twice is as good as once.
  * @throws ERR_STORE_UNAVAILABLE
  */
 export async function onRedis<T>(client: RedisClient, work: (client: RedisClient) => Promise<T>): Promise<T> {
@@ -190,7 +193,8 @@ async function untilDone<T>(
 		try {
 			return await work(client)
 		} catch (cause) {
-			if (isReply(cause) && !isDemoted(cause)) throw cause
+			const reply = replyOf(cause)
+			if (reply && !passing.test(reply.message)) throw cause
 			await sleep(pause)
 			if (client.status !== 'ready') await becomesReady(client)
 			if (performance.now() >= deadline) throw cause
@@ -224,9 +228,11 @@ const refusals = new WeakMap<RedisClient, Error>()
 
 /** For whoever runs the application. What follows the first word of an error of Redis may quote a key. */
 function whyNot(client: RedisClient, cause: unknown): string {
-	if (isReply(cause)) return `Redis refuses a command: ${wordOf(cause)}.`
+	const reply = replyOf(cause)
+	if (reply) return `Redis refuses a command: ${wordOf(reply)}.`
 	const refusal = refusals.get(client)
-	if (isReply(refusal)) return `Redis refuses the connection: ${wordOf(refusal)}.`
+	const refused = replyOf(refusal)
+	if (refused) return `Redis refuses the connection: ${wordOf(refused)}.`
 	const { code } = (refusal ?? {}) as NodeJS.ErrnoException
 	if (code === undefined) return 'Redis does not answer.'
 	return `Redis can't be connected to: ${code}.${tlsAdvice.find(([codes]) => codes.test(code))?.[1] ?? ''}`
@@ -234,6 +240,13 @@ function whyNot(client: RedisClient, cause: unknown): string {
 
 function wordOf(reply: Error): string {
 	return /^[A-Z]+\b/.exec(reply.message)?.[0] ?? 'ERR'
+}
+
+/** What Redis said: of a transaction, to the command that spoilt it. */
+function replyOf(cause: unknown): Error | undefined {
+	if (!(cause instanceof Error) || cause.name !== 'ReplyError') return undefined
+	const { previousErrors: [first] = [] } = cause as { previousErrors?: readonly Error[] }
+	return first ?? cause
 }
 
 /** https://nodejs.org/docs/latest-v20.x/api/tls.html#x509-certificate-error-codes */
@@ -244,16 +257,6 @@ const tlsAdvice: readonly (readonly [codes: RegExp, advice: string])[] = [
 		' The authority of its certificate is not known: it belongs into tls.ca, or a file that NODE_EXTRA_CA_CERTS names.',
 	],
 ]
-
-/** Whether Redis has answered, with an error: then the connection is well. */
-export function isReply(cause: unknown): cause is Error {
-	return cause instanceof Error && cause.name === 'ReplyError'
-}
-
-/** Whether the server has become a replica. Nothing was done. */
-function isDemoted({ message }: Error): boolean {
-	return message.startsWith('READONLY')
-}
 
 const waiting = new WeakMap<RedisClient, Promise<void>>()
 

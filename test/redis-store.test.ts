@@ -487,23 +487,26 @@ describe('a connection to Redis', () => {
 		}
 	})
 
-	it('to a server that has been demoted is opened anew, to its successor', async () => {
-		const successor = await startRedis()
-		const link = await createLink(redis.path)
-		const client = openRedis(redisTokenStore({ host: '127.0.0.1', port: link.port }).connection)
-		try {
-			await onRedis(client, (one) => one.set('key', 'before'))
-			await redis.client().replicaof('127.0.0.1', 1)
-			link.lead(successor.path)
-			await onRedis(client, (one) => one.set('key', 'after'))
-			assert.equal(await successor.client().get('key'), 'after')
-		} finally {
-			closeRedis(client)
-			await link.close()
-			await redis.client().replicaof('NO', 'ONE')
-			await successor.stop()
-		}
-	})
+	for (const what of ['a command', 'a transaction'] as const)
+		it(`to a server that has been demoted is opened anew, to its successor, for ${what}`, async () => {
+			const successor = await startRedis()
+			const link = await createLink(redis.path)
+			const client = openRedis(redisTokenStore({ host: '127.0.0.1', port: link.port }).connection)
+			try {
+				await onRedis(client, (one) => one.set('key', 'before'))
+				await redis.client().replicaof('127.0.0.1', 1)
+				link.lead(successor.path)
+				await onRedis(client, async (one) =>
+					what === 'a command' ? one.set('key', 'after') : one.multi().set('key', 'after').exec(),
+				)
+				assert.equal(await successor.client().get('key'), 'after')
+			} finally {
+				closeRedis(client)
+				await link.close()
+				await redis.client().replicaof('NO', 'ONE')
+				await successor.stop()
+			}
+		})
 
 	it('may lose an answer: what was done is not taken for somebody else’s when it is tried once more', async () => {
 		const client = openRedis(redisTokenStore({ path: redis.path }).connection)

@@ -1,6 +1,6 @@
 import type { Result } from 'ioredis'
 import type { WireError } from '../src/errors.js'
-import { isReply, onRedis, type RedisClient } from '../src/redis-client.js'
+import { onRedis, type RedisClient } from '../src/redis-client.js'
 import { partitionKey, writeBeside } from '../src/redis-partition.js'
 import type { StoredBlob } from '../src/wire.js'
 import type { CommitAnswer, Opening, PartitionStore } from './partition-store.js'
@@ -156,8 +156,8 @@ export function createRedisStore(client: RedisClient, namespace: string, leaseTi
 	 * sign-out, which is then done again; one that is refused would be every time.
 	 */
 	const tell = (partition: string) =>
-		client.publish(`${namespace}:signed-out`, partition).catch((cause) => {
-			if (!isReply(cause)) throw cause
+		client.publish(`${namespace}:signed-out`, partition).catch((cause: Error) => {
+			if (!cause.message.startsWith('NOPERM')) throw cause
 			warnOfNotice()
 		})
 
