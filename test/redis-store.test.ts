@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { after, before, describe, it, mock } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -28,11 +27,6 @@ describe('redisTokenStore', () => {
 		redis = await startRedis({ tcp: true, password })
 		const client = redis.client()
 		await client.acl('SETUSER', 'app', 'on', `>${password}`, '~*', '&*', '+@all', '-@dangerous', '+info')
-		const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
-		const [, patterns = '', commands = ''] = /The user needs (.*) and the commands `(.*?)`/.exec(readme) ?? []
-		const rights = [...patterns.matchAll(/`(.*?)`/g)].map(([, pattern = '']) => pattern)
-		const allowed = commands.split(' ').map((command) => `+${command}`)
-		await client.acl('SETUSER', 'documented', 'on', `>${password}`, ...rights, ...allowed)
 	})
 	after(() => redis.stop())
 
@@ -43,11 +37,6 @@ describe('redisTokenStore', () => {
 		options: () => ({ host: '127.0.0.1', port: redis.port as number, password }),
 		'options for a unix socket': () => ({ path: redis.path, password }),
 		'options with an ACL user': () => ({ path: redis.path, username: 'app', password }),
-		'options with an ACL user who has the rights that the README names': () => ({
-			path: redis.path,
-			username: 'documented',
-			password,
-		}),
 		'options with a key prefix': () => ({ path: redis.path, password, keyPrefix: 'of-one-app:' }),
 		'an ioredis instance': () => new Redis({ path: redis.path, password, lazyConnect: true, db: 3 }),
 		'an ioredis instance with functions of its own': () =>
