@@ -189,6 +189,7 @@ export class TokenBroker {
 
 	async #answer(ticket: SessionTicket, request: SilentRequest): Promise<AcquiredToken> {
 		request.signal?.throwIfAborted()
+		if (this.#owed.get(ticket.partition)) throw signedOut()
 		const scopes = request.scopes === undefined ? this.#defaultScopes : normaliseScopes(request.scopes)
 
 		if (!request.forceRefresh) {
@@ -234,6 +235,7 @@ export class TokenBroker {
 		const { partition } = ticket
 		const { store } = this.#settings
 		if (store.kind === 'memory') return store.read(partition) !== undefined
+		if (this.#owed.get(partition)) return false
 		const confirmedAt = this.#alive.get(partition)
 		if (confirmedAt !== undefined && confirmedAt >= this.#heardSince()) return true
 		return this.#looks.join(partition, '', async (look) => {
@@ -350,6 +352,8 @@ export class TokenBroker {
 			await this.#pool.run('signOut', { partition, account })
 		} catch (error) {
 			this.#owed.keep(partition, { account })
+			// What was asked for meanwhile found it alive.
+			this.#forget(partition)
 			throw error
 		}
 	}
@@ -445,7 +449,7 @@ export class TokenBroker {
 						joins: request.claims === undefined,
 						deadline,
 					},
-				).then((acquired) => this.#store(partition, acquired))
+				).then((acquired) => this.#store(partition, acquired, flight))
 			// The caller's patience ends at the deadline; what has been begun goes on, and what it brings is kept.
 			const whole = this.#runs(store.kind === 'memory' ? store.inTurn(partition, run) : run())
 			const result = await this.#pool.within(whole).catch((error) => {
@@ -476,12 +480,15 @@ export class TokenBroker {
 		})
 	}
 
-	/** What a refresh brought is stored, or kept until it can be, whether or not anybody waits for it still. */
-	#store(partition: string, acquired: Acquired): Acquired {
+	/**
+	 * What a refresh brought is stored, or kept until it can be, whether or not anybody waits for it still; but not what
+	 * comes after a sign-out, which the store would refuse to take.
+	 */
+	#store(partition: string, acquired: Acquired, flight: { readonly abandoned: boolean }): Acquired {
 		const { store } = this.#settings
 		if (store.kind === 'memory' && acquired.sealed !== undefined)
 			store.commit(partition, acquired.sealed, acquired.account)
-		if (acquired.unsaved && !this.#owed.get(partition)) this.#unsaved.keep(partition, acquired.unsaved)
+		if (acquired.unsaved && !flight.abandoned) this.#unsaved.keep(partition, acquired.unsaved)
 		return acquired
 	}
 
@@ -565,7 +572,7 @@ export class TokenBroker {
 			return false
 		}
 		this.#forget(partition)
-		throw new BrokerError('ERR_SIGNED_OUT', 'The session has no tokens any more. Sign in again.')
+		throw signedOut()
 	}
 
 	#repeated(used: string, mark: string): SignIn {
@@ -632,6 +639,10 @@ const hit = (): Acquisition => ({ outcome: 'hit', duration: 0 })
 function warnOfCredential(error: unknown): void {
 	const why = error instanceof BrokerError ? error.message : 'unknown error'
 	process.emitWarning(`the credential could not be read anew: ${why}`, 'KoaMsalWarning')
+}
+
+function signedOut(): BrokerError {
+	return new BrokerError('ERR_SIGNED_OUT', 'The session has no tokens any more. Sign in again.')
 }
 
 function closed(): BrokerError {

@@ -1,0 +1,69 @@
+import assert from 'node:assert/strict'
+import { after, afterEach, before, describe, it } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { BrokerError } from '../../src/index.js'
+import { expire } from '../support/expire.js'
+import { createSetting, type Session, type Setting } from './setting.js'
+
+const code = (expected: string) => (error: unknown) => error instanceof BrokerError && error.code === expected
+
+/** Under strict rotation, where a refresh token that is used twice ends the grant. */
+describe('while Redis does not answer', () => {
+	let setting: Setting
+	before(async () => {
+		setting = await createSetting({ rotation: 'strict' }, { refresh: { lease: 8000 } })
+	})
+	afterEach(async () => {
+		setting.world.standIn.clearFaults()
+		process.kill(setting.redis.pid, 'SIGCONT')
+		await storeIsBack()
+	})
+	after(() => setting.close())
+
+	const posts = () => setting.world.standIn.count('token', 'refresh_token')
+	const called = async (times: number) => {
+		while (posts() < times) await sleep(10)
+	}
+	const storeIsBack = async () => {
+		while (setting.broker.statistics.unsaved > 0 || !(await reachable())) await sleep(50)
+	}
+	const reachable = () =>
+		setting.broker.sessions({ tenantId: 't', username: 'u' }).then(
+			() => true,
+			() => false,
+		)
+
+	/** An expired session whose refresh is at the provider. */
+	async function refreshing(delayMs: number) {
+		const session = await setting.signIn()
+		await expire(setting.where(session))
+		setting.world.standIn.clearLog()
+		setting.world.standIn.inject({ grant: 'refresh_token', delayMs })
+		const refresh = setting.broker.acquireSilent(session)
+		refresh.catch(() => {})
+		await called(1)
+		return { session, refresh }
+	}
+	const hang = () => process.kill(setting.redis.pid, 'SIGSTOP')
+
+	it('a refresh that ends after the sign-out is neither kept nor handed out', async () => {
+		const { session, refresh } = await refreshing(800)
+		await setting.broker.signOut(session)
+		hang()
+		await assert.rejects(refresh, code('ERR_SIGNED_OUT'))
+		assert.equal(setting.broker.statistics.unsaved, 0)
+		await assert.rejects(setting.broker.acquireSilent(session), BrokerError)
+	})
+
+	it('who has signed out is signed out, although the store could not be told', async () => {
+		const session: Session = await setting.signIn()
+		hang()
+		await assert.rejects(setting.broker.signOut(session), code('ERR_STORE_UNAVAILABLE'))
+		await assert.rejects(setting.broker.acquireSilent(session), code('ERR_SIGNED_OUT'))
+		await assert.rejects(
+			setting.broker.acquireSilent(session, { forceRefresh: true }),
+			code('ERR_SIGNED_OUT'),
+		)
+		assert.equal(await setting.broker.isSignedIn(session), false)
+	})
+})
