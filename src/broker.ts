@@ -3,7 +3,7 @@ import { unwatchFile, watchFile } from 'node:fs'
 import { LRUCache } from 'lru-cache'
 import { AccessTokenCache, type HeldToken } from './access-token-cache.js'
 import { type AcquiredToken, type Outcome, toAcquiredToken, withOutcome } from './acquired-token.js'
-import { type Acquired, acquireInSteps } from './acquisition.js'
+import { acquireInSteps, type Step } from './acquisition.js'
 import { type AssertionCache, createAssertionCache } from './client-assertion.js'
 import { type Acquisition, publishAcquisition } from './diagnostics.js'
 import { BrokerError } from './errors.js'
@@ -29,8 +29,16 @@ import {
 import { listenForSignOuts, type SignOutNotices } from './sign-out-notices.js'
 import { checkSilentRequest, type SilentRequest } from './silent-request.js'
 import { SingleFlight } from './single-flight.js'
+import { Turns } from './turns.js'
 import { checkUserReference } from './user-reference.js'
-import type { ProviderMetadata, SignedInAccount, UnsavedBlob, UserReference, WireToken } from './wire.js'
+import type {
+	AcquireAnswer,
+	ProviderMetadata,
+	SignedInAccount,
+	UnsavedBlob,
+	UserReference,
+	WireToken,
+} from './wire.js'
 import { WorkerPool } from './worker-pool.js'
 
 /** A sign-in that is done, or that was done before: the same form was posted twice. */
@@ -82,6 +90,7 @@ export class TokenBroker {
 	/** Looks at the store, under way, whether a partition is alive. */
 	readonly #looks = new SingleFlight<boolean>()
 	readonly #slots: RefreshSlots
+	readonly #turns = new Turns()
 	readonly #unsaved: Outbox<UnsavedBlob>
 	/** Sign-outs that the store could not be told. */
 	readonly #owed: Outbox<{ readonly account?: SignedInAccount }>
@@ -424,34 +433,41 @@ export class TokenBroker {
 			const started = performance.now()
 			const confirmedAt = Date.now()
 			const deadline = confirmedAt + pool.taskTimeout - wayBack
-			const run = () =>
-				acquireInSteps(
-					(how) =>
-						this.#withFreshCredential(async () => {
-							const stored = store.kind === 'memory' ? store.read(partition) : this.#unsaved.get(partition)
-							return this.#pool.begin('acquire', {
-								partition,
-								homeAccountId: account.homeAccountId,
-								scopes: scopes.asked,
-								forceRefresh,
-								...(replaces !== undefined && { replaces }),
-								...how,
-								sentAt: performance.timeOrigin + performance.now(),
-								correlationId: request.correlationId ?? randomUUID(),
-								...(request.claims !== undefined && { claims: request.claims }),
-								...(stored && { stored }),
-								...(await this.#clientAssertion()),
-							})
-						}),
-					this.#slots,
-					{
-						forced: forceRefresh || request.claims !== undefined,
-						joins: request.claims === undefined,
-						deadline,
-					},
-				).then((acquired) => this.#store(partition, acquired, flight))
+			const step = async (how: Step) => {
+				const answer = await this.#withFreshCredential(async () => {
+					const stored = store.kind === 'memory' ? store.read(partition) : undefined
+					const unsaved = this.#unsaved.get(partition)
+					return this.#pool.begin('acquire', {
+						partition,
+						homeAccountId: account.homeAccountId,
+						scopes: scopes.asked,
+						forceRefresh,
+						...(replaces !== undefined && { replaces }),
+						...how,
+						sentAt: performance.timeOrigin + performance.now(),
+						correlationId: request.correlationId ?? randomUUID(),
+						...(request.claims !== undefined && { claims: request.claims }),
+						...(stored && { stored }),
+						...(unsaved && { unsaved }),
+						...(await this.#clientAssertion()),
+					})
+				})
+				this.#store(partition, answer, flight)
+				return answer
+			}
+			// What this process alone has, one step at a time changes: no lease in the store keeps the others from it.
+			const ours = () => store.kind === 'memory' || this.#unsaved.get(partition) !== undefined
+			const work = acquireInSteps(
+				(how) => (ours() ? this.#turns.take(partition, () => step(how)) : step(how)),
+				this.#slots,
+				{
+					forced: forceRefresh || request.claims !== undefined,
+					joins: request.claims === undefined,
+					deadline,
+				},
+			)
 			// The caller's patience ends at the deadline; what has been begun goes on, and what it brings is kept.
-			const whole = this.#runs(store.kind === 'memory' ? store.inTurn(partition, run) : run())
+			const whole = this.#runs(work)
 			const result = await this.#pool.within(whole).catch((error) => {
 				publishAcquisition(() => ({
 					...(error instanceof BrokerError && { error: error.code }),
@@ -484,12 +500,12 @@ export class TokenBroker {
 	 * What a refresh brought is stored, or kept until it can be, whether or not anybody waits for it still; but not what
 	 * comes after a sign-out, which the store would refuse to take.
 	 */
-	#store(partition: string, acquired: Acquired, flight: { readonly abandoned: boolean }): Acquired {
+	#store(partition: string, answer: AcquireAnswer, flight: { readonly abandoned: boolean }): void {
+		if (answer.state !== 'done') return
 		const { store } = this.#settings
-		if (store.kind === 'memory' && acquired.sealed !== undefined)
-			store.commit(partition, acquired.sealed, acquired.account)
-		if (acquired.unsaved && !flight.abandoned) this.#unsaved.keep(partition, acquired.unsaved)
-		return acquired
+		if (store.kind === 'memory' && answer.sealed !== undefined)
+			store.commit(partition, answer.sealed, answer.account)
+		if (answer.unsaved && !flight.abandoned) this.#unsaved.keep(partition, answer.unsaved)
 	}
 
 	#runs<T>(work: Promise<T>): Promise<T> {

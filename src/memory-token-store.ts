@@ -27,7 +27,6 @@ export class MemoryTokenStore {
 	/** Partitions by every name of their users. */
 	readonly #index = new Map<string, Set<string>>()
 	readonly #claims = new LRUCache<string, string>({ max: maxSessions, ttl: 1 })
-	readonly #turns = new Map<string, Promise<unknown>>()
 	/** Sealed sessions by key, for the session middleware. */
 	readonly sessions = new LRUCache<string, string>({ max: maxSessions, ttl: 1 })
 
@@ -111,18 +110,6 @@ export class MemoryTokenStore {
 
 	findClaim(transaction: string): string | undefined {
 		return this.#claims.get(transaction)
-	}
-
-	/** One change of a partition at a time, so that its blob is never written from an older version. */
-	async inTurn<T>(partition: string, work: () => Promise<T>): Promise<T> {
-		const before = this.#turns.get(partition) ?? Promise.resolve()
-		const turn = before.then(work, work)
-		this.#turns.set(partition, turn)
-		try {
-			return await turn
-		} finally {
-			if (this.#turns.get(partition) === turn) this.#turns.delete(partition)
-		}
 	}
 }
 

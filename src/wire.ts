@@ -159,16 +159,18 @@ export interface AcquireParams extends ProviderCall {
 	readonly lease: 'never' | 'if-expired' | 'always'
 	/** A version above this one is a refresh that ended while we waited for it: it answers a forced request too. */
 	readonly newerThan?: number
-	/** The blob, from the memory store; with Redis, one that could not be written yet. */
+	/** The blob, from the memory store. */
 	readonly stored?: StoredBlob
+	/** With Redis, a newer blob that could not be written yet. */
+	readonly unsaved?: UnsavedBlob
 }
 
 /** A refreshed blob that the store could not take. */
 export interface UnsavedBlob extends StoredBlob {
 	/** When its longest-lived token expires. */
 	readonly expiresOn: number
-	/** Fingerprint of the refresh token that it was made with. */
-	readonly refreshedFrom: string
+	/** Fingerprints of the refresh tokens that it descends from; the store has one of them unless somebody was faster. */
+	readonly refreshedFrom: readonly string[]
 }
 
 /** How a step of answering a miss ended; all but `done` are tried again. */

@@ -23,6 +23,10 @@ interface Work {
 	readonly holder: string
 	/** Whether the lease is ours and has to be given back. */
 	leased: boolean
+	/** The store is down: there is no lease, and only this process has the blob, one task at a time. */
+	alone: boolean
+	/** Fingerprints of the refresh tokens that an unsaved blob descends from. */
+	refreshedFrom: readonly string[]
 	/** Which names the user index has it under, as far as it was told. */
 	mark: string | undefined
 	/** Whose it is, once that is known. */
@@ -42,6 +46,8 @@ export async function acquire(params: AcquireParams): Promise<AcquireAnswer> {
 		params,
 		holder: randomUUID(),
 		leased: false,
+		alone: false,
+		refreshedFrom: [],
 		mark: undefined,
 		account: undefined,
 	}
@@ -74,7 +80,7 @@ async function answerOpened(work: Work, opening: Opening, forced: boolean, enoug
 	if (opening.state === 'held-off') throw BrokerError.fromWire(opening.error)
 	if (opening.state === 'busy') return opening
 	const { stored, leased } = opening
-	work.leased = leased
+	work.leased = leased && !work.alone
 	const cache = await openCache(store, partition, stored)
 	const account = accountOf(cache, homeAccountId)
 	if (!ownAuthority.accepts(cache, account))
@@ -182,33 +188,39 @@ async function keep(
 	before: TokenCacheJson,
 	{ cache }: Refreshed,
 ): Promise<Pick<AcquireResult, 'unsaved'>> {
-	const { store, params, holder } = work
+	const { store, params, holder, alone } = work
 	const { partition } = params
+	const refreshedFrom = [...work.refreshedFrom, refreshTokenFingerprint(before)]
 	try {
-		const answer = await commitCache(store, partition, holder, version, cache)
+		const answer = await commitCache(
+			store,
+			partition,
+			alone ? undefined : holder,
+			version,
+			cache,
+			refreshedFrom,
+		)
 		work.leased = false
-		if (answer === 'fenced')
+		if (answer === 'written') return {}
+		if (!alone) {
 			process.emitWarning('a refresh took longer than its lease; another one counts', 'KoaMsalWarning')
-		return {}
+			return {}
+		}
 	} catch (error) {
 		if (!(error instanceof BrokerError) || error.code !== 'ERR_STORE_UNAVAILABLE') throw error
-		return {
-			unsaved: {
-				version,
-				sealed: sealCache(partition, cache),
-				expiresOn: latestExpiry(cache),
-				refreshedFrom: refreshTokenFingerprint(before),
-			},
-		}
 	}
+	const sealed = sealCache(partition, cache)
+	return { unsaved: { version, sealed, expiresOn: latestExpiry(cache), refreshedFrom } }
 }
 
 /**
  * The store's partition; or, where the main thread keeps a newer blob that could not be written yet, that one.
  * @throws ERR_STORE_UNAVAILABLE when there is neither
  */
-async function openOrUnsaved({ store, params, holder }: Work, enough: number): Promise<Opening> {
-	const unsaved = redisStore ? params.stored : undefined
+async function openOrUnsaved(work: Work, enough: number): Promise<Opening> {
+	const { store, params, holder } = work
+	const { unsaved } = params
+	work.refreshedFrom = unsaved?.refreshedFrom ?? []
 	const leaseUnlessBeyond =
 		params.lease === 'never' ? 'never' : params.lease === 'always' ? Number.POSITIVE_INFINITY : enough
 	try {
@@ -218,6 +230,7 @@ async function openOrUnsaved({ store, params, holder }: Work, enough: number): P
 		return opening
 	} catch (error) {
 		if (!unsaved) throw error
+		work.alone = true
 		return { state: 'open', stored: unsaved, leased: params.lease !== 'never' }
 	}
 }

@@ -49,8 +49,8 @@ export async function commitCache(
 	holder: string | undefined,
 	version: number,
 	cache: TokenCacheJson,
-	/** For work that comes late: the refresh token that it was made with. */
-	refreshedFrom?: string,
+	/** For work that may come late: fingerprints of the refresh tokens that it descends from. */
+	refreshedFrom: readonly string[] = [],
 ): Promise<'written' | 'fenced'> {
 	let [expected, next] = [version, cache]
 	for (let attempt = 0; attempt < commitAttempts; attempt++) {
@@ -64,7 +64,7 @@ export async function commitCache(
 		if (answer === 'gone') throw new BrokerError('ERR_SIGNED_OUT', 'The session was signed out meanwhile.')
 		const current = await openCache(store, partition, answer)
 		// Under a lease our refresh is the latest. Work that comes late is so only if nobody has refreshed since.
-		const oursIsLatest = holder !== undefined || refreshTokenFingerprint(current) === refreshedFrom
+		const oursIsLatest = holder !== undefined || refreshedFrom.includes(refreshTokenFingerprint(current))
 		next = oursIsLatest ? mergeTokenCaches(current, next) : mergeTokenCaches(next, current)
 		expected = answer.version
 	}

@@ -24,7 +24,8 @@ export async function heedThrottling(tenantId: string, partition: string): Promi
 	const now = Date.now()
 	let state = known.get(tenant)
 	if (!state || (redisStore && state.until <= now && state.checkedAt + freshness < now)) {
-		const left = redisStore ? await redisStore.throttled(tenant) : 0
+		// A store that is down keeps nobody from the provider, who says so again if need be.
+		const left = (await redisStore?.throttled(tenant).catch(() => 0)) ?? 0
 		state = { until: now + left, checkedAt: now }
 		known.set(tenant, state)
 	}

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, afterEach, before, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { API, GRAPH } from '../../dev/directory.js'
 import { BrokerError } from '../../src/index.js'
 import { expire } from '../support/expire.js'
 import { createSetting, type Session, type Setting } from './setting.js'
@@ -66,4 +67,33 @@ describe('while Redis does not answer', () => {
 		)
 		assert.equal(await setting.broker.isSignedIn(session), false)
 	})
+
+	const outages: Record<string, () => Promise<unknown>> = {
+		'a store that hangs, and does later what it was told': async () => hang(),
+		'a store that refuses': () =>
+			setting.redis.client().call('ACL', 'SETUSER', 'default', '-evalsha', '-eval'),
+	}
+	for (const [what, begin] of Object.entries(outages))
+		it(`refreshes go on, one at a time, with the token that only we have: ${what}`, async () => {
+			const { broker } = setting
+			const { session, refresh } = await refreshing(800)
+			await begin()
+			await refresh
+			assert.equal(broker.statistics.unsaved, 1)
+			const scopes = [`${API}/access_as_user`, `${GRAPH}/Mail.Read`]
+			const tokens = await Promise.all(
+				scopes.map((scope) => broker.acquireSilent(session, { scopes: [scope] })),
+			)
+			assert.deepEqual(
+				tokens.map(({ outcome }) => outcome),
+				['refreshed', 'refreshed'],
+			)
+			assert.equal(posts(), 3)
+			process.kill(setting.redis.pid, 'SIGCONT')
+			await setting.redis.client().call('ACL', 'SETUSER', 'default', '+@all')
+			await storeIsBack()
+			const other = await setting.start()
+			const [reply] = await other.acquire([session], { forceRefresh: true })
+			assert.ok(reply && 'token' in reply, `with the last refresh token: ${JSON.stringify(reply)}`)
+		})
 })
