@@ -7,7 +7,7 @@ import type { AcquireAnswer, AcquireParams, AcquireResult } from './wire.js'
 const patience = { first: 15, longest: 200 }
 
 /** What the loop itself decides about a step. */
-export type Step = Pick<AcquireParams, 'lease' | 'newerThan'>
+export type Step = Pick<AcquireParams, 'lease' | 'otherThan'>
 
 /** A result, and for how long another process's refresh was waited for, in milliseconds. */
 export type Acquired = AcquireResult & { readonly leaseWait?: number }
@@ -32,7 +32,7 @@ export async function acquireInSteps(
 	}: { readonly forced: boolean; readonly joins: boolean; readonly deadline: number },
 ): Promise<Acquired> {
 	const lease = forced ? 'always' : 'if-expired'
-	let newerThan: number | undefined
+	let otherThan: string | undefined
 	let wait = patience.first
 	let leaseWait = 0
 	let outrun = false
@@ -41,13 +41,13 @@ export async function acquireInSteps(
 		for (;;) {
 			const answer = await step({
 				lease: slot ? lease : 'never',
-				...(newerThan !== undefined && { newerThan }),
+				...(otherThan !== undefined && { otherThan }),
 			})
 			switch (answer.state) {
 				case 'done':
 					return leaseWait > 0 ? { ...answer, leaseWait } : answer
 				case 'busy':
-					if (joins) newerThan ??= answer.version
+					if (joins) otherThan ??= answer.held
 					// Others may refresh meanwhile: a slot is for calling the provider, not for waiting.
 					if (slot) slots.give()
 					slot = false
@@ -65,7 +65,7 @@ export async function acquireInSteps(
 				case 'outrun':
 					if (outrun) throw tooLate('Others keep refreshing this session.')
 					outrun = true
-					if (joins) newerThan ??= answer.version
+					if (joins) otherThan ??= answer.held
 			}
 		}
 	} finally {

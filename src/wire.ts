@@ -157,8 +157,11 @@ export interface AcquireParams extends ProviderCall {
 	 * request; `always` whatever there is.
 	 */
 	readonly lease: 'never' | 'if-expired' | 'always'
-	/** A version above this one is a refresh that ended while we waited for it: it answers a forced request too. */
-	readonly newerThan?: number
+	/**
+	 * Fingerprint of the token that the blob held when we began to wait, empty when there was none: another one comes of
+	 * a refresh that ended meanwhile, and answers a forced request too.
+	 */
+	readonly otherThan?: string
 	/** The blob, from the memory store. */
 	readonly stored?: StoredBlob
 	/** With Redis, a newer blob that could not be written yet. */
@@ -176,12 +179,12 @@ export interface UnsavedBlob extends StoredBlob {
 /** How a step of answering a miss ended; all but `done` are tried again. */
 export type AcquireAnswer =
 	| AcquireResult
-	/** Somebody else is refreshing the partition, which has this version. */
-	| { readonly state: 'busy'; readonly version: number }
+	/** Somebody else is refreshing the partition. `held`: see `otherThan`, where the step was to find that out. */
+	| { readonly state: 'busy'; readonly held?: string }
 	/** There is no valid token, and the task was not to refresh. */
 	| { readonly state: 'needs-refresh' }
-	/** The provider refused a refresh token of this version, which somebody has replaced since, or is replacing. */
-	| { readonly state: 'outrun'; readonly version: number }
+	/** The provider refused a refresh token that somebody has replaced since, or is replacing. */
+	| { readonly state: 'outrun'; readonly held: string }
 
 export interface AcquireResult {
 	readonly state: 'done'

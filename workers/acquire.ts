@@ -1,6 +1,13 @@
-import { randomUUID } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import { BrokerError } from '../src/errors.js'
-import type { AcquireAnswer, AcquireParams, AcquireResult, SignedInAccount, StoredBlob } from '../src/wire.js'
+import type {
+	AcquireAnswer,
+	AcquireParams,
+	AcquireResult,
+	SignedInAccount,
+	StoredBlob,
+	WireToken,
+} from '../src/wire.js'
 import { accountOf } from './account.js'
 import { commitCache, isOutdated, openCache, sealCache, signedOut } from './blobs.js'
 import { ownAuthority, redisStore, settings } from './context.js'
@@ -75,10 +82,17 @@ async function answerFrom(work: Work): Promise<Untimed> {
 
 async function answerOpened(work: Work, opening: Opening, forced: boolean, enough: number): Promise<Untimed> {
 	const { store, params } = work
-	const { partition, homeAccountId, newerThan } = params
+	const { partition, homeAccountId, otherThan } = params
 	if (opening.state === 'gone') throw signedOut()
 	if (opening.state === 'held-off') throw BrokerError.fromWire(opening.error)
-	if (opening.state === 'busy') return opening
+	if (opening.state === 'busy') {
+		if (!opening.stored) return { state: 'busy' }
+		const cache = await openCache(store, partition, opening.stored)
+		return {
+			state: 'busy',
+			held: fingerprint(findToken(params, cache, accountOf(cache, homeAccountId), enough)),
+		}
+	}
 	const { stored, leased } = opening
 	work.leased = leased && !work.alone
 	const cache = await openCache(store, partition, stored)
@@ -87,31 +101,46 @@ async function answerOpened(work: Work, opening: Opening, forced: boolean, enoug
 		throw new BrokerError('ERR_SIGNED_OUT', 'The stored tokens are of another authority. Sign in again.')
 	work.mark = opening.mark
 	work.account = account
-	if (!forced || (newerThan !== undefined && stored.version > newerThan)) {
-		const token = findAccessToken(cache, {
-			clientId: settings.clientId,
-			homeAccountId,
-			realms: [account.tenantId.toLowerCase(), ownAuthority.tenant],
-			scopes: params.scopes,
-			beyond: enough,
-		})
-		if (token) {
-			await sealAnew(work, stored, cache)
-			return { state: 'done', outcome: 'cached', token, account }
-		}
+	const token = findToken(params, cache, account, enough)
+	// What changed the blob may have been about another token, or none: the version says nothing.
+	if (token && (!forced || (otherThan !== undefined && fingerprint(token) !== otherThan))) {
+		await sealAnew(work, stored, cache)
+		return { state: 'done', outcome: 'cached', token, account }
 	}
-	if (leased) return refreshLeased(work, stored, cache, account)
+	const held = fingerprint(token)
+	if (leased) return refreshLeased(work, stored, cache, account, held)
 	if (params.lease === 'never') return { state: 'needs-refresh' }
 	// The blob holds a valid token, for something else: so no lease came with it.
 	const again = await store.open(partition, {
 		holder: work.holder,
 		leaseUnlessBeyond: Number.POSITIVE_INFINITY,
 		known: stored,
+		readIfBusy: readsIfBusy(params),
 	})
 	if (again.state !== 'open' || again.stored.version !== stored.version)
 		return answerOpened(work, again, forced, enough)
 	work.leased = true
-	return refreshLeased(work, stored, cache, account)
+	return refreshLeased(work, stored, cache, account, held)
+}
+
+function findToken(
+	{ homeAccountId, scopes }: AcquireParams,
+	cache: TokenCacheJson,
+	account: SignedInAccount,
+	beyond: number,
+): WireToken | undefined {
+	const realms = [account.tenantId.toLowerCase(), ownAuthority.tenant]
+	return findAccessToken(cache, { clientId: settings.clientId, homeAccountId, realms, scopes, beyond })
+}
+
+/** Tells tokens apart without telling them. */
+function fingerprint(token: WireToken | undefined): string {
+	return token ? createHash('sha256').update(token.accessToken).digest('base64url') : ''
+}
+
+/** Whether it is still to be found out which token the one who waits does not want. */
+function readsIfBusy({ forceRefresh, claims, otherThan }: AcquireParams): boolean {
+	return forceRefresh && claims === undefined && otherThan === undefined
 }
 
 /** A blob that is only read has to be sealed under the newest secret as well, before the older one is taken away. */
@@ -132,6 +161,7 @@ async function refreshLeased(
 	stored: StoredBlob,
 	cache: TokenCacheJson,
 	known: SignedInAccount,
+	held: string,
 ): Promise<Untimed> {
 	const { store, params, holder } = work
 	const renewing = setInterval(() => {
@@ -151,7 +181,7 @@ async function refreshLeased(
 	} catch (failure) {
 		if (!(failure instanceof RefreshFailure)) throw failure
 		if (failure.refusesGrant && (await isOutrun(work, stored.version, cache)))
-			return { state: 'outrun', version: stored.version }
+			return { state: 'outrun', held }
 		await settle(work, failure, stored.version, cache)
 		throw failure.error
 	} finally {
@@ -224,7 +254,11 @@ async function openOrUnsaved(work: Work, enough: number): Promise<Opening> {
 	const leaseUnlessBeyond =
 		params.lease === 'never' ? 'never' : params.lease === 'always' ? Number.POSITIVE_INFINITY : enough
 	try {
-		const opening = await store.open(params.partition, { holder, leaseUnlessBeyond })
+		const opening = await store.open(params.partition, {
+			holder,
+			leaseUnlessBeyond,
+			readIfBusy: readsIfBusy(params),
+		})
 		if (unsaved && opening.state === 'open' && opening.stored.version === unsaved.version)
 			return { ...opening, stored: unsaved }
 		return opening

@@ -16,7 +16,7 @@ export type Opening =
 			readonly mark?: string
 	  }
 	/** Somebody else is refreshing it. */
-	| { readonly state: 'busy'; readonly version: number }
+	| { readonly state: 'busy'; readonly stored?: StoredBlob }
 	/** A refresh failed a moment ago, and this is why: nobody tries again yet. */
 	| { readonly state: 'held-off'; readonly error: WireError }
 
@@ -30,6 +30,8 @@ export interface OpenRequest {
 	readonly leaseUnlessBeyond: number | 'never'
 	/** What the caller has read a moment ago: it is not sent again unless it has changed. */
 	readonly known?: StoredBlob
+	/** The blob is wanted also when somebody else has the lease. */
+	readonly readIfBusy?: boolean
 }
 
 export interface Commit {

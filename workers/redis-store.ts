@@ -12,7 +12,11 @@ export interface Claim {
 	readonly lifetime: number
 }
 
-type OpenAnswer = [0] | [1, string, string | null, number, string | null] | [2, string] | [3, string]
+type OpenAnswer =
+	| [0]
+	| [1, string, string | null, number, string | null]
+	| [2, string, string | null]
+	| [3, string]
 type CommitReply = [0] | [1] | [2, string, string | null] | [3]
 
 declare module 'ioredis' {
@@ -25,6 +29,7 @@ declare module 'ioredis' {
 			milliseconds: number,
 			unlessBeyond: string,
 			known: number | '',
+			readIfBusy: 0 | 1,
 		): Result<OpenAnswer, Context>
 		koaMsalCommit(
 			tokens: string,
@@ -51,7 +56,7 @@ declare module 'ioredis' {
  * KEYS: the blob's hash (see `partitionKey`), the lease, the failure.
  */
 const scripts = {
-	/** {0} gone, {1, version, blob unless known, leased, mark}, {2, version} somebody else holds the lease, {3, error} failed a moment ago. */
+	/** {0} gone, {1, version, blob unless known, leased, mark}, {2, version, blob if wanted} somebody else holds the lease, {3, error} failed a moment ago. */
 	koaMsalOpen: {
 		numberOfKeys: 3,
 		lua: `
@@ -62,7 +67,9 @@ if ARGV[3] ~= 'never' then
   local expires = tonumber(redis.call('HGET', KEYS[1], 'x')) or 0
   if expires <= tonumber(ARGV[3]) then
     local holder = redis.call('GET', KEYS[2])
-    if holder and holder ~= ARGV[1] then return {2, version} end
+    if holder and holder ~= ARGV[1] then
+      return {2, version, ARGV[5] == '1' and redis.call('HGET', KEYS[1], 'b')}
+    end
     local failure = redis.call('GET', KEYS[3])
     if failure then return {3, failure} end
     redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
@@ -161,8 +168,15 @@ export function createRedisStore(client: RedisClient, namespace: string, leaseTi
 			warnOfNotice()
 		})
 
+	/**
+	 * What took too long may be done yet, for nobody: what it then has taken is given back behind it, on the same
+	 * connection. Nobody waits for that.
+	 */
+	const giveBack = (lease: string, failure: string, holder: string) =>
+		void onRedis(client, () => client.koaMsalRelease(lease, failure, holder, '', 0)).catch(() => {})
+
 	const store: PartitionStore = {
-		open: (partition, { holder, leaseUnlessBeyond, known }) =>
+		open: (partition, { holder, leaseUnlessBeyond, known, readIfBusy }) =>
 			onRedis(client, async (): Promise<Opening> => {
 				const answer = await client.koaMsalOpen(
 					tokensKey(partition),
@@ -174,6 +188,7 @@ export function createRedisStore(client: RedisClient, namespace: string, leaseTi
 						leaseUnlessBeyond === Number.POSITIVE_INFINITY ? Number.MAX_SAFE_INTEGER : leaseUnlessBeyond,
 					),
 					known?.version ?? '',
+					readIfBusy ? 1 : 0,
 				)
 				switch (answer[0]) {
 					case 0:
@@ -189,10 +204,16 @@ export function createRedisStore(client: RedisClient, namespace: string, leaseTi
 							...(answer[4] !== null && { mark: answer[4] }),
 						}
 					case 2:
-						return { state: 'busy', version: Number(answer[1]) }
+						return {
+							state: 'busy',
+							...(answer[2] !== null && { stored: { version: Number(answer[1]), sealed: answer[2] } }),
+						}
 					default:
 						return { state: 'held-off', error: JSON.parse(answer[1]) as WireError }
 				}
+			}).catch((error) => {
+				if (leaseUnlessBeyond !== 'never') giveBack(leaseKey(partition), failureKey(partition), holder)
+				throw error
 			}),
 
 		commit: (partition, { holder, version, sealed, expiresOn }) =>
@@ -293,6 +314,9 @@ export function createRedisStore(client: RedisClient, namespace: string, leaseTi
 				const earlier = await client.set(claimKey(transaction), value, 'PX', lifetime, 'NX', 'GET')
 				// Our own: the answer to a first attempt was lost.
 				return earlier === null || earlier === value ? undefined : earlier
+			}).catch((error) => {
+				giveBack(claimKey(transaction), claimKey(transaction), value)
+				throw error
 			}),
 		failClaim: (transaction: string) =>
 			onRedis(client, async () => {

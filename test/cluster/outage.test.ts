@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, afterEach, before, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { createBrowser } from '../../dev/cookie-jar-browser.js'
 import { API, GRAPH } from '../../dev/directory.js'
 import { BrokerError } from '../../src/index.js'
 import { expire } from '../support/expire.js'
@@ -96,4 +97,59 @@ describe('while Redis does not answer', () => {
 			const [reply] = await other.acquire([session], { forceRefresh: true })
 			assert.ok(reply && 'token' in reply, `with the last refresh token: ${JSON.stringify(reply)}`)
 		})
+
+	it('a lease that is taken after its task has given up is given back', async () => {
+		const { broker, redis } = setting
+		const session = await setting.signIn()
+		await expire(setting.where(session))
+		hang()
+		await assert.rejects(broker.acquireSilent(session), code('ERR_STORE_UNAVAILABLE'))
+		process.kill(redis.pid, 'SIGCONT')
+		const began = performance.now()
+		await broker.acquireSilent(session)
+		assert.ok(performance.now() - began < 2000, 'much less than a lease')
+	})
+
+	it('a sign-in that was not begun can be begun again', async () => {
+		const { broker, redis, world } = setting
+		const { standIn } = world
+		const browser = createBrowser({ ca: standIn.ca, origins: [standIn.origin, standIn.pagesOrigin] })
+		try {
+			const { url, transaction } = await broker.getAuthCodeUrl({ loginHint: 'ada@contoso.example' })
+			const fields = (await browser.follow(url)).form?.fields ?? {}
+			hang()
+			await assert.rejects(broker.acquireByCode(fields, transaction), code('ERR_STORE_UNAVAILABLE'))
+			process.kill(redis.pid, 'SIGCONT')
+			await storeIsBack()
+			assert.equal((await broker.acquireByCode(fields, transaction)).repeated, false)
+			assert.equal((await broker.acquireByCode(fields, transaction)).repeated, true)
+		} finally {
+			await browser.close()
+		}
+	})
+})
+
+describe('a token that is to be fresh', () => {
+	let setting: Setting
+	before(async () => {
+		setting = await createSetting({ rotation: 'strict' })
+	})
+	after(() => setting.close())
+
+	it('is not the old one, although another one was refreshed meanwhile', async () => {
+		const { broker, world } = setting
+		const session = await setting.signIn()
+		const { accessToken } = await broker.acquireSilent(session)
+		world.standIn.clearLog()
+		world.standIn.inject({ grant: 'refresh_token', delayMs: 300 })
+		const other = broker.acquireSilent(session, {
+			scopes: [`${API}/access_as_user`],
+			forceRefresh: true,
+		})
+		while (world.standIn.count('token', 'refresh_token') < 1) await sleep(10)
+		const forced = await broker.acquireSilent(session, { forceRefresh: true })
+		assert.notEqual(forced.accessToken, accessToken)
+		assert.equal(forced.outcome, 'refreshed')
+		await other
+	})
 })
