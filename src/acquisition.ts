@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { BrokerError } from './errors.js'
 import type { RefreshSlots } from './refresh-slots.js'
-import type { AcquireAnswer, AcquireParams, AcquireResult } from './wire.js'
+import type { AcquireAnswer, AcquireFailure, AcquireParams, AcquireResult } from './wire.js'
 
 /** Milliseconds between two looks at a partition that somebody else refreshes: the first, and the longest. */
 const patience = { first: 15, longest: 200 }
@@ -23,7 +23,7 @@ export type Acquired = AcquireResult & { readonly leaseWait?: number }
  * @throws ERR_OVERLOADED at the deadline, and whatever a step throws
  */
 export async function acquireInSteps(
-	step: (how: Step) => Promise<AcquireAnswer>,
+	step: (how: Step) => Promise<Exclude<AcquireAnswer, AcquireFailure>>,
 	slots: RefreshSlots,
 	{
 		forced,

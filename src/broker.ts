@@ -433,11 +433,12 @@ export class TokenBroker {
 			const started = performance.now()
 			const confirmedAt = Date.now()
 			const deadline = confirmedAt + pool.taskTimeout - wayBack
-			const step = async (how: Step) => {
-				const answer = await this.#withFreshCredential(async () => {
+			const step = (how: Step) => {
+				return this.#withFreshCredential(async () => {
 					const stored = store.kind === 'memory' ? store.read(partition) : undefined
+					const heldOff = store.kind === 'memory' ? store.heldOff(partition, account.tenantId) : undefined
 					const unsaved = this.#unsaved.get(partition)
-					return this.#pool.begin('acquire', {
+					const answer = await this.#pool.begin('acquire', {
 						partition,
 						homeAccountId: account.homeAccountId,
 						scopes: scopes.asked,
@@ -448,12 +449,14 @@ export class TokenBroker {
 						correlationId: request.correlationId ?? randomUUID(),
 						...(request.claims !== undefined && { claims: request.claims }),
 						...(stored && { stored }),
+						...(heldOff && { heldOff }),
 						...(unsaved && { unsaved }),
 						...(await this.#clientAssertion()),
 					})
+					this.#store(ticket, answer, flight)
+					if (answer.state === 'failed') throw BrokerError.fromWire(answer.error)
+					return answer
 				})
-				this.#store(partition, answer, flight)
-				return answer
 			}
 			// What this process alone has, one step at a time changes: no lease in the store keeps the others from it.
 			const ours = () => store.kind === 'memory' || this.#unsaved.get(partition) !== undefined
@@ -500,12 +503,21 @@ export class TokenBroker {
 	 * What a refresh brought is stored, or kept until it can be, whether or not anybody waits for it still; but not what
 	 * comes after a sign-out, which the store would refuse to take.
 	 */
-	#store(partition: string, answer: AcquireAnswer, flight: { readonly abandoned: boolean }): void {
-		if (answer.state !== 'done') return
+	#store(
+		{ partition, account }: SessionTicket,
+		answer: AcquireAnswer,
+		flight: { readonly abandoned: boolean },
+	): void {
+		if (answer.state !== 'done' && answer.state !== 'failed') return
 		const { store } = this.#settings
 		if (store.kind === 'memory' && answer.sealed !== undefined)
-			store.commit(partition, answer.sealed, answer.account)
-		if (answer.unsaved && !flight.abandoned) this.#unsaved.keep(partition, answer.unsaved)
+			store.commit(partition, answer.sealed, answer.state === 'done' ? answer.account : undefined)
+		if (answer.state === 'done') {
+			if (answer.unsaved && !flight.abandoned) this.#unsaved.keep(partition, answer.unsaved)
+		} else if (store.kind === 'memory' && answer.holdOff) {
+			const { whose, milliseconds } = answer.holdOff
+			store.holdOff(whose, whose === 'tenant' ? account.tenantId : partition, answer.error, milliseconds)
+		}
 	}
 
 	#runs<T>(work: Promise<T>): Promise<T> {

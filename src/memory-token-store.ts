@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache'
+import type { WireError } from './errors.js'
 import { nameOf, namesOf, requireOneUser } from './user-reference.js'
 import type { SignedInAccount, StoredBlob, UserReference } from './wire.js'
 
@@ -17,6 +18,7 @@ const maxSessions = 100_000
  */
 export class MemoryTokenStore {
 	readonly kind = 'memory'
+	/** What is written again keeps its time to live, unless that is over: 0 would be for ever. */
 	readonly #partitions = new LRUCache<string, HeldPartition>({
 		max: maxSessions,
 		ttl: 1,
@@ -27,6 +29,8 @@ export class MemoryTokenStore {
 	/** Partitions by every name of their users. */
 	readonly #index = new Map<string, Set<string>>()
 	readonly #claims = new LRUCache<string, string>({ max: maxSessions, ttl: 1 })
+	/** Why the provider is not to be called, by session and by tenant. */
+	readonly #heldOff = new LRUCache<string, WireError>({ max: maxSessions, ttl: 1 })
 	/** Sealed sessions by key, for the session middleware. */
 	readonly sessions = new LRUCache<string, string>({ max: maxSessions, ttl: 1 })
 
@@ -52,23 +56,28 @@ export class MemoryTokenStore {
 	}
 
 	/** @returns false when the partition is gone: nothing is brought back. */
-	commit(partition: string, sealed: string, account: SignedInAccount): boolean {
+	commit(partition: string, sealed: string, account?: SignedInAccount): boolean {
 		const current = this.#partitions.get(partition)
-		if (!current) return false
 		const ttl = this.#partitions.getRemainingTTL(partition)
+		if (!current || ttl <= 0) return false
+		const owner = account ?? current.account
 		// People are renamed.
 		this.#leave(current.account, partition)
-		this.#partitions.set(partition, { ...current, version: current.version + 1, sealed, account }, { ttl })
-		this.#enter(account, partition)
+		this.#partitions.set(
+			partition,
+			{ ...current, version: current.version + 1, sealed, account: owner },
+			{ ttl: Math.max(1, ttl) },
+		)
+		this.#enter(owner, partition)
 		return true
 	}
 
 	/** Lets {@link end} find a web session. @returns false when the partition is gone */
 	bind(session: string, partition: string): boolean {
 		const current = this.#partitions.get(partition)
-		if (!current) return false
 		const ttl = this.#partitions.getRemainingTTL(partition)
-		this.#partitions.set(partition, { ...current, session }, { ttl })
+		if (!current || ttl <= 0) return false
+		this.#partitions.set(partition, { ...current, session }, { ttl: Math.max(1, ttl) })
 		return true
 	}
 
@@ -104,8 +113,22 @@ export class MemoryTokenStore {
 	}
 
 	failClaim(transaction: string): void {
-		if (this.#claims.has(transaction))
-			this.#claims.set(transaction, '', { ttl: this.#claims.getRemainingTTL(transaction) })
+		const ttl = this.#claims.getRemainingTTL(transaction)
+		if (this.#claims.has(transaction) && ttl > 0) this.#claims.set(transaction, '', { ttl: Math.max(1, ttl) })
+	}
+
+	/** Remembers that a session or a tenant is to leave the provider alone. */
+	holdOff(whose: 'session' | 'tenant', id: string, error: WireError, milliseconds: number): void {
+		this.#heldOff.set(`${whose}:${id}`, error, { ttl: Math.max(1, Math.ceil(milliseconds)) })
+	}
+
+	/** Why the provider is not to be called for a session now, if so. */
+	heldOff(partition: string, tenantId: string): WireError | undefined {
+		for (const name of [`tenant:${tenantId}`, `session:${partition}`]) {
+			const error = this.#heldOff.get(name)
+			if (error) return { ...error, retryAfter: this.#heldOff.getRemainingTTL(name) / 1000 }
+		}
+		return undefined
 	}
 
 	findClaim(transaction: string): string | undefined {

@@ -164,6 +164,8 @@ export interface AcquireParams extends ProviderCall {
 	readonly otherThan?: string
 	/** The blob, from the memory store. */
 	readonly stored?: StoredBlob
+	/** From the memory store: why nobody is to call the provider for this session yet. */
+	readonly heldOff?: WireError
 	/** With Redis, a newer blob that could not be written yet. */
 	readonly unsaved?: UnsavedBlob
 }
@@ -185,6 +187,17 @@ export type AcquireAnswer =
 	| { readonly state: 'needs-refresh' }
 	/** The provider refused a refresh token that somebody has replaced since, or is replacing. */
 	| { readonly state: 'outrun'; readonly held: string }
+	| AcquireFailure
+
+/** A step that failed, and what the owner of the memory store has to know of it. */
+export interface AcquireFailure {
+	readonly state: 'failed'
+	readonly error: WireError
+	/** The blob, without what turned out to be dead. */
+	readonly sealed?: string
+	/** Who is to leave the provider alone, and for how many milliseconds. */
+	readonly holdOff?: { readonly whose: 'session' | 'tenant'; readonly milliseconds: number }
+}
 
 export interface AcquireResult {
 	readonly state: 'done'

@@ -13,6 +13,7 @@ import { commitCache, isOutdated, openCache, sealCache, signedOut } from './blob
 import { ownAuthority, redisStore, settings } from './context.js'
 import { CarriedStore, type Opening, type PartitionStore } from './partition-store.js'
 import { type Refreshed, RefreshFailure, refresh } from './refresh.js'
+import { throttledFor } from './throttling.js'
 import {
 	findAccessToken,
 	latestExpiry,
@@ -47,7 +48,7 @@ interface Work {
  */
 export async function acquire(params: AcquireParams): Promise<AcquireAnswer> {
 	const queued = Math.max(0, performance.timeOrigin + performance.now() - params.sentAt)
-	const carried = redisStore ? undefined : new CarriedStore(params.stored)
+	const carried = redisStore ? undefined : new CarriedStore(params.stored, params.heldOff)
 	const work: Work = {
 		store: redisStore ?? (carried as CarriedStore),
 		params,
@@ -62,11 +63,27 @@ export async function acquire(params: AcquireParams): Promise<AcquireAnswer> {
 		const answer = await answerFrom(work)
 		if (answer.state !== 'done') return answer
 		return { ...answer, queued, ...(carried?.written !== undefined && { sealed: carried.written }) }
+	} catch (error) {
+		if (carried && error instanceof BrokerError)
+			return { state: 'failed', ...tellOwner(carried, work, error) }
+		throw error
 	} finally {
 		// Whatever happened: a lease that is left behind keeps every process from the session until it runs out.
 		if (work.leased) await work.store.release(params.partition, work.holder).catch(() => {})
 		if (work.account && work.mark !== undefined)
 			await enterAnew(work.account, params.partition, work.mark).catch(() => {})
+	}
+}
+
+/** What a failed task says to the main thread, which has the memory store. */
+function tellOwner({ written, holdOff }: CarriedStore, { account }: Work, error: BrokerError) {
+	const left = account && error.code === 'ERR_IDP_UNAVAILABLE' ? throttledFor(account.tenantId) : 0
+	return {
+		error: error.toWire(),
+		...(written !== undefined && { sealed: written }),
+		...(left > 0
+			? { holdOff: { whose: 'tenant' as const, milliseconds: left } }
+			: holdOff > 0 && { holdOff: { whose: 'session' as const, milliseconds: holdOff } }),
 	}
 }
 

@@ -78,16 +78,23 @@ export interface PartitionStore {
  */
 export class CarriedStore implements PartitionStore {
 	readonly #stored: StoredBlob | undefined
+	readonly #heldOff: WireError | undefined
 	/** The blob to be written by the main thread. */
 	written: string | undefined
+	/** Milliseconds for which nobody is to try again, for the main thread to know. */
+	holdOff = 0
 
-	constructor(stored: StoredBlob | undefined) {
+	constructor(stored: StoredBlob | undefined, heldOff?: WireError) {
 		this.#stored = stored
+		this.#heldOff = heldOff
 	}
 
+	/** Held off is who needs a lease, as with Redis: what the blob can answer, it answers. */
 	async open(_partition: string, { leaseUnlessBeyond }: OpenRequest): Promise<Opening> {
 		if (!this.#stored) return { state: 'gone' }
-		return { state: 'open', stored: this.#stored, leased: leaseUnlessBeyond !== 'never' }
+		if (this.#heldOff && leaseUnlessBeyond === Number.POSITIVE_INFINITY)
+			return { state: 'held-off', error: this.#heldOff }
+		return { state: 'open', stored: this.#stored, leased: leaseUnlessBeyond !== 'never' && !this.#heldOff }
 	}
 
 	async commit(_partition: string, { sealed }: Commit): Promise<'written'> {
@@ -103,7 +110,9 @@ export class CarriedStore implements PartitionStore {
 		return true
 	}
 
-	async release(): Promise<void> {}
+	async release(_partition: string, _holder: string, failure?: { milliseconds: number }): Promise<void> {
+		this.holdOff = failure?.milliseconds ?? 0
+	}
 
 	/** The main thread removes what a sign-in replaced, or what could not be opened, on its own account. */
 	async remove(): Promise<void> {}

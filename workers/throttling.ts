@@ -36,6 +36,11 @@ export async function heedThrottling(tenantId: string, partition: string): Promi
 		})
 }
 
+/** Milliseconds for which this thread knows that the provider wants no calls of a tenant. */
+export function throttledFor(tenantId: string): number {
+	return Math.max(0, (known.get(nameOf(tenantId))?.until ?? 0) - Date.now())
+}
+
 /** Remembers what the provider has asked for: here, and for a tenant in the store. */
 export async function rememberThrottling(
 	{ whose, seconds }: { readonly whose: 'session' | 'tenant'; readonly seconds: number },
