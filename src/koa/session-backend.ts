@@ -34,7 +34,9 @@ export function createMemoryBackend(store: MemoryTokenStore): SessionBackend {
 			return true
 		},
 		reseal: async (key, before, after) => {
-			if (sessions.peek(key) === before) sessions.set(key, after, { ttl: sessions.getRemainingTTL(key) })
+			const ttl = sessions.getRemainingTTL(key)
+			// 0 would be for ever.
+			if (sessions.peek(key) === before && ttl > 0) sessions.set(key, after, { ttl: Math.max(1, ttl) })
 		},
 		touch: async (key, lifetime) => {
 			const sealed = sessions.peek(key)
