@@ -4,10 +4,10 @@ import { sealer } from './context.js'
 import type { PartitionStore } from './partition-store.js'
 import {
 	latestExpiry,
-	mergeTokenCaches,
 	parseTokenCache,
 	refreshTokenFingerprint,
 	type TokenCacheJson,
+	withRefreshed,
 } from './token-cache.js'
 
 const purpose = 'tokens'
@@ -65,7 +65,7 @@ export async function commitCache(
 		const current = await openCache(store, partition, answer)
 		// Under a lease our refresh is the latest. Work that comes late is so only if nobody has refreshed since.
 		const oursIsLatest = holder !== undefined || refreshedFrom.includes(refreshTokenFingerprint(current))
-		next = oursIsLatest ? mergeTokenCaches(current, next) : mergeTokenCaches(next, current)
+		next = oursIsLatest ? withRefreshed(current, next) : withRefreshed(next, current)
 		expected = answer.version
 	}
 	throw new BrokerError('ERR_STORE_UNAVAILABLE', 'The tokens could not be stored: too many writers at once.')

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { createBrowser } from '../../dev/cookie-jar-browser.js'
 import { API, GRAPH } from '../../dev/directory.js'
 import { BrokerError } from '../../src/index.js'
-import { expire } from '../support/expire.js'
+import { expire, readCache, writeCache } from '../support/expire.js'
 import { createSetting, type Session, type Setting } from './setting.js'
 
 const code = (expected: string) => (error: unknown) => error instanceof BrokerError && error.code === expected
@@ -151,5 +151,30 @@ describe('a token that is to be fresh', () => {
 		assert.notEqual(forced.accessToken, accessToken)
 		assert.equal(forced.outcome, 'refreshed')
 		await other
+	})
+
+	it('takes the place of the old one also in a blob that has changed meanwhile', async () => {
+		const { broker, world } = setting
+		const session = await setting.signIn()
+		const where = setting.where(session)
+		world.standIn.clearLog()
+		world.standIn.inject({ grant: 'refresh_token', delayMs: 500 })
+		const forced = broker.acquireSilent(session, { forceRefresh: true })
+		while (world.standIn.count('token', 'refresh_token') < 1) await sleep(10)
+		const stored = await readCache(where)
+		assert.ok(stored)
+		const [old] = Object.values(stored.cache.AccessToken ?? {})
+		assert.ok(old)
+		const AccessToken = {
+			...stored.cache.AccessToken,
+			other: { ...old, target: `${old.target} Other.Scope` },
+		}
+		await writeCache(where, stored.version + 1, { ...stored.cache, AccessToken })
+		const { accessToken } = await forced
+		const held = Object.values((await readCache(where))?.cache.AccessToken ?? {})
+		assert.deepEqual(
+			held.map(({ secret }) => secret),
+			[accessToken],
+		)
 	})
 })
