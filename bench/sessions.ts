@@ -39,7 +39,10 @@ export function requireCertificate({ clientCertificate }: World) {
 }
 
 /** Makes signed-in sessions without a sign-in. People's tokens are made once and shared by their sessions. */
-export function createSessionMaker(params: Params, world: World) {
+export function createSessionMaker(
+	params: Pick<Params, 'operation' | 'resources' | 'sharedToken'>,
+	world: World,
+) {
 	const issuer = `${world.authority}/v2.0`
 	const known = new Map<number, ReturnType<typeof make>>()
 	const others = Array.from({ length: (params.resources ?? 1) - 1 }, (_, at) =>

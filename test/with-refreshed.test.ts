@@ -21,7 +21,7 @@ const authorityMetadata = JSON.stringify({
 	jwks_uri: `${authority}/discovery/v2.0/keys`,
 })
 const world = { origin: `https://${host}`, host, authority, authorityMetadata, caFile: '', startedAt }
-const { cache: signedIn } = createSessionMaker({ tokens: 'expired' } as never, world).session(1)
+const { cache: signedIn } = createSessionMaker({ operation: 'refresh' }, world).session(1)
 const tokens = tokensOf(1, 'refreshed', `${authority}/v2.0`, startedAt)
 
 /** A real client of MSAL whose provider answers this. */

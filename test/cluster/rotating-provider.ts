@@ -123,7 +123,7 @@ export async function createRotatingProvider(count: number, latency: number, lif
 	}
 
 	const world = { origin, host, authority, authorityMetadata: '', caFile, startedAt }
-	const maker = createSessionMaker({ tokens: 'expired' } as never, world)
+	const maker = createSessionMaker({ operation: 'refresh' }, world)
 	const seeded = generations.map((_, index): Seeded => {
 		const { msal, cache: json } = maker.session(index)
 		const cache = JSON.parse(json) as Cache
