@@ -1,11 +1,4 @@
-import {
-	createCipheriv,
-	createDecipheriv,
-	createHmac,
-	createSecretKey,
-	hkdfSync,
-	type KeyObject,
-} from 'node:crypto'
+import { createCipheriv, createDecipheriv, createHmac, hkdfSync, type KeyObject } from 'node:crypto'
 import { takeRandomBytes } from './random.js'
 
 /**
@@ -50,7 +43,7 @@ export function createSealer(secrets: readonly KeyObject[], clientId: string): S
 	if (!active) throw new TypeError('createSealer needs at least one secret')
 
 	const keyFor = (secret: KeyObject, salt: Buffer, purpose: string) =>
-		createSecretKey(new Uint8Array(hkdfSync('sha256', secret, salt, `koa-msal/${purpose}/${clientId}`, 32)))
+		new Uint8Array(hkdfSync('sha256', secret, salt, `koa-msal/${purpose}/${clientId}`, 32))
 	const associatedData = (header: Buffer, purpose: string, name: string) =>
 		Buffer.concat([header, Buffer.from(JSON.stringify([purpose, clientId, name]))])
 

@@ -7,6 +7,12 @@ import type { TaskAnswer, TaskMessage, TaskName, WireCredential, WireTasks, Work
 /** Heap of one worker, in MiB. A cache blob is under one MiB; a worker that needs this much is ill. */
 const workerHeap = 256
 
+/**
+ * Of which, for what is young, in MiB: tasks that wait for the provider outlive many collections of a smaller one,
+ * and are then collected with what is old, at several times the cost.
+ */
+const workerYoungHeap = 96
+
 /** Milliseconds in which a worker has to load, also on a machine that is busy. */
 const startTimeout = 30_000
 
@@ -39,7 +45,7 @@ export class WorkerPool {
 			recordTiming: false,
 			workerData: toWorkerSettings(settings, credential),
 			env: {},
-			resourceLimits: { maxOldGenerationSizeMb: workerHeap },
+			resourceLimits: { maxOldGenerationSizeMb: workerHeap, maxYoungGenerationSizeMb: workerYoungHeap },
 		})
 		// Without a listener an error in an idle worker ends the process. piscina replaces the worker.
 		this.#pool.on('error', () => {})

@@ -1,6 +1,7 @@
+import type { JWTPayload } from 'jose'
 import { BrokerError } from '../src/errors.js'
 import type { SignedInAccount, WireToken } from '../src/wire.js'
-import { accountOf, claimsOf } from './account.js'
+import { claimsOf, toAccount } from './account.js'
 import { settings } from './context.js'
 import { createMsalClient, readTokenCache, translateMsalError } from './msal-client.js'
 import { authority, clientAssertion, providerCall, toWireToken } from './provider.js'
@@ -79,10 +80,14 @@ export async function refresh(cache: TokenCacheJson, request: RefreshRequest): P
 		})
 		const answer = readTokenCache(client)
 		// A provider that answers with somebody else's tokens is believed by MSAL, and would be stored.
-		if (!result || !isAbout(answer, cache, homeAccountId))
+		const came = claimsOf(answer, homeAccountId)
+		if (!result || !isAbout(answer, came, cache, homeAccountId))
 			throw new BrokerError('ERR_IDP_PROTOCOL', 'The provider answered for another account.')
-		const refreshed = withRefreshed(cache, answer)
-		return { cache: refreshed, token: toWireToken(result), account: accountOf(refreshed, homeAccountId) }
+		return {
+			cache: withRefreshed(cache, answer),
+			token: toWireToken(result),
+			account: came ? toAccount(homeAccountId, came) : account,
+		}
 	} catch (cause) {
 		const { throttled } = network
 		if (throttled) await rememberThrottling(throttled, account.tenantId, request.partition)
@@ -108,10 +113,15 @@ function clientInfoOf(homeAccountId: string): string | undefined {
  * Whether an answer is the account's: by the name that all of it goes by, and by the id_token, if it brought one
  * (OpenID Connect Core, 12.2), which then names the same user as the one before.
  */
-function isAbout(answer: TokenCacheJson, before: TokenCacheJson, homeAccountId: string): boolean {
+function isAbout(
+	answer: TokenCacheJson,
+	came: JWTPayload | undefined,
+	before: TokenCacheJson,
+	homeAccountId: string,
+): boolean {
 	if (!holdsOnly(answer, homeAccountId)) return false
 	if (Object.keys(answer.IdToken ?? {}).length === 0) return true
-	const [came, known] = [claimsOf(answer, homeAccountId), claimsOf(before, homeAccountId)]
+	const known = claimsOf(before, homeAccountId)
 	if (!came || !known) return false
 	return ['tid', 'oid', 'sub'].every((claim) => came[claim] === known[claim])
 }

@@ -46,9 +46,8 @@ export function parseTokenCache(text: string): TokenCacheJson {
 	if (!isPlainObject(value)) throw notACache()
 	for (const [name, section] of Object.entries(value)) {
 		const needed = neededFields.get(name)
-		const isOne = needed === undefined ? isPlainObject : (entry: unknown) => isReadable(entry, needed)
-		if (!isPlainObject(section) || !Object.values(section).every(isOne)) throw notACache()
-		if (isDeeperThan(deepest, section)) throw notACache()
+		if (!isPlainObject(section)) throw notACache()
+		for (const key in section) if (!isReadable(section[key], needed)) throw notACache()
 	}
 	return value as TokenCacheJson
 }
@@ -72,14 +71,18 @@ const neededFields = new Map([
 	['RefreshToken', 'secret'],
 ])
 
-function isReadable(entry: unknown, needed: string): boolean {
-	if (!isPlainObject(entry) || !entry[needed]) return false
-	for (const name of Object.keys(entry))
-		if (typeof entry[name] !== 'string' && textFields.has(name)) return false
+function isReadable(entry: unknown, needed: string | undefined): boolean {
+	if (!isPlainObject(entry) || (needed !== undefined && !entry[needed])) return false
+	for (const field in entry) {
+		const value = entry[field]
+		if (typeof value === 'string') continue
+		if (needed !== undefined && textFields.has(field)) return false
+		if (typeof value === 'object' && value !== null && isDeeperThan(deepest, value)) return false
+	}
 	return true
 }
 
-/** Levels in a section. MSAL writes three; what can be read at many thousands can no longer be written. */
+/** Levels in an entry. MSAL writes two; what can be read at many thousands can no longer be written. */
 const deepest = 32
 
 function isDeeperThan(levels: number, value: object): boolean {
