@@ -2,7 +2,7 @@ import { createServer } from 'node:http'
 import Koa from 'koa'
 import { listen } from '../dev/listen.js'
 import type { AddTo, BenchApp } from './apps/app.js'
-import { startMeter } from './meter.js'
+import { startMeter, watchDelay } from './meter.js'
 import { answerCalls } from './process.js'
 import type { Params, World } from './scenario.js'
 
@@ -10,6 +10,7 @@ import type { Params, World } from './scenario.js'
 let bench: BenchApp
 let storeCalls = 0
 let stop: Awaited<ReturnType<typeof startMeter>>
+let stopWatching: Awaited<ReturnType<typeof watchDelay>>
 
 const calls = {
 	async start({ name, params, world }: { name: string; params: Params; world: World }) {
@@ -35,13 +36,17 @@ const calls = {
 		stop = await startMeter()
 	},
 	async end() {
-		const reading = await stop()
+		const reading = stop()
 		return {
 			reading,
 			rssMiB: process.memoryUsage.rss() / 2 ** 20,
 			storeCalls: (await bench.storeCalls()) - storeCalls,
 		}
 	},
+	async watch() {
+		stopWatching = await watchDelay()
+	},
+	endWatch: async () => (await stopWatching()).delay,
 }
 
 export type AppCalls = typeof calls

@@ -1,4 +1,4 @@
-import { measureFixedRate, measureRound } from './measure.js'
+import { measureFixedRate, measureRound, watchRound } from './measure.js'
 import { answerCalls } from './process.js'
 import type { Arm, CreateArm, Params, World } from './scenario.js'
 import { schedules } from './schedule.js'
@@ -20,6 +20,7 @@ const calls = {
 	warmUp: () => schedules[params.schedule](arm, params, warmUpShare).then(() => {}),
 	prepare: () => arm.prepare(),
 	round: () => measureRound(arm, params),
+	watchedRound: () => watchRound(arm, params),
 	fixedRate: () => measureFixedRate(arm, params),
 }
 

@@ -1,19 +1,38 @@
-import { quantiles, type Reading, startMeter } from './meter.js'
-import type { Arm, FixedRate, Measurement, Params } from './scenario.js'
-import { atFixedRate, order, type Ran, schedules } from './schedule.js'
+import { quantiles, type Reading, startMeter, watchDelay } from './meter.js'
+import type { Arm, FixedRate, Measurement, Params, WatchedRound } from './scenario.js'
+import { atFixedRate, order, schedules } from './schedule.js'
 
 /** One round: as fast as it goes. */
 export async function measureRound(arm: Arm<unknown>, params: Params): Promise<Measurement> {
 	const storeCalls = await arm.storeCalls?.()
 	const stop = await startMeter()
 	const ran = await schedules[params.schedule](arm, params, 1)
-	const reading = await stop()
+	const reading = stop()
 	const storeCallsEnd = await arm.storeCalls?.()
-	return toMeasurement(ran, reading, (storeCallsEnd ?? 0) - (storeCalls ?? 0))
+	return toMeasurement(reading, {
+		operations: ran.operations,
+		latencyMs: quantiles(ran.latencies),
+		storeCalls: (storeCallsEnd ?? 0) - (storeCalls ?? 0),
+	})
 }
 
-export function toMeasurement(ran: Ran, reading: Reading, storeCalls: number): Measurement {
-	const { operations, latencies } = ran
+/** The same, to see how long the event loop was held up by it. */
+export async function watchRound(arm: Arm<unknown>, params: Params): Promise<WatchedRound> {
+	const stop = await watchDelay()
+	const { operations } = await schedules[params.schedule](arm, params, 1)
+	return { operations, eventLoopDelayMs: (await stop()).delay }
+}
+
+interface Done {
+	readonly operations: number
+	readonly latencyMs: Measurement['latencyMs']
+	readonly storeCalls: number
+	/** Default: of this process. */
+	readonly rssMiB?: number
+}
+
+export function toMeasurement(reading: Reading, done: Done): Measurement {
+	const { operations, latencyMs, storeCalls, rssMiB = process.memoryUsage.rss() / 1_048_576 } = done
 	const { mainThreadCpuMicros } = reading
 	return {
 		operations,
@@ -21,9 +40,8 @@ export function toMeasurement(ran: Ran, reading: Reading, storeCalls: number): M
 		mainThreadMicrosPerOp: (reading.activeMs * 1000) / operations,
 		...(mainThreadCpuMicros !== undefined && { mainThreadCpuMicrosPerOp: mainThreadCpuMicros / operations }),
 		cpuMicrosPerOp: reading.cpuMicros / operations,
-		eventLoopDelayMs: reading.delay,
-		latencyMs: quantiles(latencies),
-		rssMiB: process.memoryUsage.rss() / 1_048_576,
+		latencyMs,
+		rssMiB,
 		storeCallsPerOp: storeCalls / operations,
 	}
 }
@@ -33,17 +51,18 @@ export async function measureFixedRate(arm: Arm<unknown>, params: Params): Promi
 	if (!params.fixedRate) throw new Error('the case has no fixed rate')
 	const { arrivalsPerSecond, milliseconds } = params.fixedRate
 	const sessionAt = order(params)
-	const stop = await startMeter()
+	const stop = await watchDelay()
+	const started = performance.now()
 	const { operations, latencies } = await atFixedRate(arrivalsPerSecond, milliseconds, async (arrival) => {
 		const session = sessionAt(arrival)
 		arm.check(session, await arm.start(session))
 	})
+	const taken = performance.now() - started
 	const reading = await stop()
 	return {
 		arrivalsPerSecond,
 		operations,
-		milliseconds: reading.milliseconds,
-		mainThreadMicrosPerOp: (reading.activeMs * 1000) / operations,
+		milliseconds: taken,
 		eventLoopDelayMs: reading.delay,
 		latencyMs: quantiles(latencies),
 		delayPercentiles: reading.delayPercentiles,

@@ -4,11 +4,11 @@ import { createTokenBroker, memoryTokenStore } from '../src/index.js'
 import { createSealer } from '../src/sealing.js'
 import { sealingSecret } from './arms/broker.js'
 import { toMeasurement } from './measure.js'
-import { startMeter } from './meter.js'
+import { quantiles, startMeter, watchDelay } from './meter.js'
 import { clientId, clientSecret, peopleCount, scopes } from './people.js'
 import { answerCalls } from './process.js'
 import type { Round } from './results.js'
-import type { Params, World } from './scenario.js'
+import type { Delay, Params, World } from './scenario.js'
 import { createSessionMaker } from './sessions.js'
 
 /** A broker whose memory is looked at while sessions come and go; each is in the store only while it is asked for. */
@@ -28,7 +28,7 @@ const calls = {
 	}: {
 		params: Params
 		world: World
-	}): Promise<Omit<Round, 'providerCallsPerOp'>> {
+	}): Promise<{ round: Omit<Round, 'providerCallsPerOp'>; operations: number; delay: Delay }> {
 		const { sessions: bound, beyond = 0 } = params
 		const store = memoryTokenStore()
 		const sealer = createSealer([createSecretKey(Buffer.from(sealingSecret))], clientId)
@@ -71,6 +71,7 @@ const calls = {
 		await acquireAll(0, warmUp)
 		const heapBefore = await heapUsed()
 		const heldBefore = broker.statistics.heldTokens
+		const stopWatching = await watchDelay()
 		const stop = await startMeter()
 		const rss = []
 		const characters = await acquireAll(warmUp, bound)
@@ -89,8 +90,8 @@ const calls = {
 		if (broker.statistics.heldTokens !== bound)
 			throw new Error(`memory: ${broker.statistics.heldTokens} tokens are held, and ${bound} were to be`)
 		const operations = bound - warmUp + beyond
-		return {
-			...toMeasurement({ operations, latencies: [] }, await stop(), 0),
+		const round = {
+			...toMeasurement(stop(), { operations, latencyMs: quantiles([]), storeCalls: 0 }),
 			memory: {
 				bound,
 				bytesPerEntry: bytes / held,
@@ -98,6 +99,7 @@ const calls = {
 				rss,
 			},
 		}
+		return { round, operations, delay: (await stopWatching()).delay }
 	},
 }
 

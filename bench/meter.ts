@@ -10,6 +10,10 @@ export interface Reading {
 	readonly activeMs: number
 	readonly mainThreadCpuMicros?: number
 	readonly cpuMicros: number
+}
+
+/** How long its event loop was held up. */
+export interface DelayReading {
 	readonly delay: Delay
 	readonly delayPercentiles: FixedRate['delayPercentiles']
 	readonly delaySeries: FixedRate['delaySeries']
@@ -21,9 +25,34 @@ const windowMs = 100
 /** Percentiles that a distribution is drawn from. */
 const percents = [0, 10, 25, 50, 75, 90, 95, 99, 99.5, 99.9, 99.95, 100]
 
-/** Begins to measure this process; what came before, garbage included, is not counted. @returns how to end it */
-export async function startMeter(): Promise<() => Promise<Reading>> {
+/** Begins to measure what this process uses; what came before, garbage included, is not counted. @returns how to end it */
+export async function startMeter(): Promise<() => Reading> {
 	globalThis.gc?.()
+	await sleep(50)
+	const cpu = process.cpuUsage()
+	const mainThread = mainThreadCpu()
+	const loop = performance.eventLoopUtilization()
+	const started = performance.now()
+	return () => {
+		const milliseconds = performance.now() - started
+		const { active } = performance.eventLoopUtilization(loop)
+		const { user, system } = process.cpuUsage(cpu)
+		const mainThreadEnd = mainThreadCpu()
+		return {
+			milliseconds,
+			activeMs: active,
+			...(mainThread !== undefined &&
+				mainThreadEnd !== undefined && { mainThreadCpuMicros: mainThreadEnd - mainThread }),
+			cpuMicros: user + system,
+		}
+	}
+}
+
+/**
+ * Begins to watch the event loop. It is woken for that each millisecond, which where there are a hundred operations in a
+ * second costs more than they do: what is watched is not what is metered. @returns how to end it
+ */
+export async function watchDelay(): Promise<() => Promise<DelayReading>> {
 	const delay = monitorEventLoopDelay({ resolution: 1 })
 	const recent = monitorEventLoopDelay({ resolution: 1 })
 	const series: [number, number][] = []
@@ -39,15 +68,8 @@ export async function startMeter(): Promise<() => Promise<Reading>> {
 	delay.reset()
 	recent.reset()
 	const windows = setInterval(takeWindow, windowMs)
-	const cpu = process.cpuUsage()
-	const mainThread = mainThreadCpu()
-	const loop = performance.eventLoopUtilization()
 	const started = performance.now()
 	return async () => {
-		const milliseconds = performance.now() - started
-		const { active } = performance.eventLoopUtilization(loop)
-		const { user, system } = process.cpuUsage(cpu)
-		const mainThreadEnd = mainThreadCpu()
 		// The histogram learns of a blocked turn when the next timer fires.
 		await sleep(5)
 		delay.disable()
@@ -55,11 +77,6 @@ export async function startMeter(): Promise<() => Promise<Reading>> {
 		clearInterval(windows)
 		takeWindow()
 		return {
-			milliseconds,
-			activeMs: active,
-			...(mainThread !== undefined &&
-				mainThreadEnd !== undefined && { mainThreadCpuMicros: mainThreadEnd - mainThread }),
-			cpuMicros: user + system,
 			delay: delayOf(delay),
 			delayPercentiles: percents.map((percent) => [
 				percent,

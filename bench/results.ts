@@ -1,5 +1,5 @@
 import type { describeMachine } from './machine.js'
-import type { FixedRate, Measurement, Params } from './scenario.js'
+import type { Delay, FixedRate, Measurement, Params } from './scenario.js'
 
 /** `bench/results/latest.json`. */
 export interface Results {
@@ -29,6 +29,8 @@ export interface ArmResult extends Round {
 	readonly name: string
 	/** Where they differ from the case's. */
 	readonly bounds?: Partial<Params>
+	/** Of rounds of their own. */
+	readonly eventLoopDelayMs: Delay
 	readonly spread: Readonly<Record<'opsPerSecond' | 'mainThreadMicrosPerOp' | 'delayP99Ms', Range>>
 	readonly rounds: readonly Measurement[]
 	/** The pass with the median p99, and between which values the others' lie. */
@@ -68,8 +70,8 @@ export interface Memory {
 export function bringTogether(
 	name: string,
 	rounds: readonly Round[],
-	passes: readonly FixedRate[] = [],
-	bounds?: Partial<Params>,
+	delays: readonly Delay[],
+	{ passes = [], bounds }: { passes?: readonly FixedRate[]; bounds?: Partial<Params> | undefined } = {},
 ): ArmResult {
 	const medianOf = (read: (round: Round) => number) => median(rounds.map(read))
 	const optional = <K extends keyof Round>(key: K, value: () => Round[K]) =>
@@ -87,9 +89,10 @@ export function bringTogether(
 		...optional('mainThreadCpuMicrosPerOp', () => medianOf((round) => round.mainThreadCpuMicrosPerOp ?? 0)),
 		cpuMicrosPerOp: medianOf((round) => round.cpuMicrosPerOp),
 		eventLoopDelayMs: {
-			...quantiles((round) => round.eventLoopDelayMs),
-			p999: medianOf((round) => round.eventLoopDelayMs.p999),
-			max: medianOf((round) => round.eventLoopDelayMs.max),
+			p50: median(delays.map((delay) => delay.p50)),
+			p99: median(delays.map((delay) => delay.p99)),
+			p999: median(delays.map((delay) => delay.p999)),
+			max: median(delays.map((delay) => delay.max)),
 		},
 		latencyMs: quantiles((round) => round.latencyMs),
 		rssMiB: medianOf((round) => round.rssMiB),
@@ -110,7 +113,7 @@ export function bringTogether(
 		spread: {
 			opsPerSecond: rangeOf(rounds.map((round) => round.opsPerSecond)),
 			mainThreadMicrosPerOp: rangeOf(rounds.map((round) => round.mainThreadMicrosPerOp)),
-			delayP99Ms: rangeOf(rounds.map((round) => round.eventLoopDelayMs.p99)),
+			delayP99Ms: rangeOf(delays.map((delay) => delay.p99)),
 		},
 		rounds,
 		...(passes.length > 0 && { fixedRate: middlePass(passes) }),

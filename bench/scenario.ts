@@ -113,6 +113,13 @@ export interface Delay {
 	readonly max: number
 }
 
+/** A round in which the event loop was watched, and nothing else. */
+export interface WatchedRound {
+	readonly operations: number
+	/** As `monitorEventLoopDelay` counts it: the 1 ms timer itself is included. */
+	readonly eventLoopDelayMs: Delay
+}
+
 /** What one round of one arm has shown. */
 export interface Measurement {
 	readonly operations: number
@@ -123,8 +130,6 @@ export interface Measurement {
 	readonly mainThreadCpuMicrosPerOp?: number
 	/** Of all threads of the process. */
 	readonly cpuMicrosPerOp: number
-	/** As `monitorEventLoopDelay` counts it: the 1 ms timer itself is included. */
-	readonly eventLoopDelayMs: Delay
 	readonly latencyMs: { readonly p50: number; readonly p99: number }
 	readonly rssMiB: number
 	readonly storeCallsPerOp: number
@@ -136,7 +141,6 @@ export interface FixedRate {
 	readonly operations: number
 	/** Until the last of them was done: longer than the arrivals took, where an arm could not keep up. */
 	readonly milliseconds: number
-	readonly mainThreadMicrosPerOp: number
 	readonly eventLoopDelayMs: Delay
 	readonly latencyMs: { readonly p50: number; readonly p99: number }
 	/** The event-loop delay as a distribution: percent and milliseconds. */

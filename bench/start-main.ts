@@ -1,9 +1,9 @@
 import { performance } from 'node:perf_hooks'
 import { toMeasurement } from './measure.js'
-import { startMeter } from './meter.js'
+import { startMeter, watchDelay } from './meter.js'
 import { answerCalls } from './process.js'
 import type { Round } from './results.js'
-import type { Arm, CreateArm, Params, World } from './scenario.js'
+import type { Arm, CreateArm, Delay, Params, World } from './scenario.js'
 
 /** The start of one arm, until its first token: the session is in the store, expired. */
 let arm: Arm<unknown> | undefined
@@ -13,10 +13,11 @@ const calls = {
 		name: string
 		params: Params
 		world: World
-	}): Promise<Omit<Round, 'providerCallsPerOp'>> {
+	}): Promise<{ round: Omit<Round, 'providerCallsPerOp'>; delay: Delay }> {
 		const started = performance.now()
 		const { createArm } = (await import(`./arms/${given.name}.js`)) as { createArm: CreateArm }
 		const importMs = performance.now() - started
+		const stopWatching = await watchDelay()
 		const stop = await startMeter()
 		const created = performance.now()
 		arm = await createArm(given.params, given.world)
@@ -26,10 +27,15 @@ const calls = {
 		const token = await arm.start(0)
 		const firstTokenMs = performance.now() - asked
 		arm.check(0, token)
-		return {
-			...toMeasurement({ operations: 1, latencies: [firstTokenMs] }, await stop(), 0),
+		const round = {
+			...toMeasurement(stop(), {
+				operations: 1,
+				latencyMs: { p50: firstTokenMs, p99: firstTokenMs },
+				storeCalls: 0,
+			}),
 			start: { importMs, readyMs, firstTokenMs },
 		}
+		return { round, delay: (await stopWatching()).delay }
 	},
 }
 

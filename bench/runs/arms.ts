@@ -1,14 +1,15 @@
 import type { ArmCalls } from '../arm-main.js'
 import { type RunningProcess, startProcess } from '../process.js'
 import { type ArmResult, bringTogether, type Round } from '../results.js'
-import type { Expectation, FixedRate } from '../scenario.js'
-import { countingCalls, type Run, withCredential } from './run.js'
+import type { Delay, Expectation, FixedRate } from '../scenario.js'
+import { countingCalls, type Run, watchedRounds, withCredential } from './run.js'
 
 interface RunningArm {
 	readonly name: string
 	readonly child: RunningProcess<ArmCalls>
 	readonly expectation: Expectation
 	readonly rounds: Round[]
+	readonly delays: Delay[]
 	readonly passes: FixedRate[]
 }
 
@@ -23,9 +24,13 @@ export const run: Run = async ({ params, arms }, bench): Promise<ArmResult[]> =>
 		expectation,
 		child: startProcess<ArmCalls>('./arm-main.js', { NODE_EXTRA_CA_CERTS: world.caFile }),
 		rounds: [],
+		delays: [],
 		passes: [],
 	}))
-	const counting = <K extends 'round' | 'fixedRate'>({ name, child, expectation }: RunningArm, call: K) =>
+	const counting = <K extends 'round' | 'watchedRound' | 'fixedRate'>(
+		{ name, child, expectation }: RunningArm,
+		call: K,
+	) =>
 		countingCalls(
 			bench,
 			params,
@@ -53,6 +58,12 @@ export const run: Run = async ({ params, arms }, bench): Promise<ArmResult[]> =>
 				const { result, callsPerOp, busy } = await counting(one, 'round')
 				rounds.push({ ...result, providerCallsPerOp: callsPerOp, providerBusy: busy })
 			}
+		for (let round = 1; round <= watchedRounds(params); round++)
+			for (const one of running) {
+				bench.progress(`${one.name}, the event loop watched, round ${round} of ${watchedRounds(params)}`)
+				await one.child.ask('prepare', undefined)
+				one.delays.push((await counting(one, 'watchedRound')).result.eventLoopDelayMs)
+			}
 		const passes = params.fixedRate ? Math.min(params.rounds, mostPasses) : 0
 		for (let pass = 1; pass <= passes; pass++)
 			for (const one of running) {
@@ -62,8 +73,8 @@ export const run: Run = async ({ params, arms }, bench): Promise<ArmResult[]> =>
 				await child.ask('prepare', undefined)
 				done.push((await counting(one, 'fixedRate')).result)
 			}
-		return running.map(({ name, rounds, passes: done, expectation }) =>
-			bringTogether(name, rounds, done, expectation.bounds),
+		return running.map(({ name, rounds, delays, passes: done, expectation }) =>
+			bringTogether(name, rounds, delays, { passes: done, bounds: expectation.bounds }),
 		)
 	} finally {
 		await Promise.all(running.map(({ child }) => child.stop()))

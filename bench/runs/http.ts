@@ -1,9 +1,10 @@
 import type { AppCalls } from '../app-main.js'
 import type { LoadCalls } from '../load-main.js'
+import { toMeasurement } from '../measure.js'
 import { type RunningProcess, startProcess } from '../process.js'
-import { type ArmResult, bringTogether, type Quantiles, type Round } from '../results.js'
-import type { Expectation, Params } from '../scenario.js'
-import { type Bench, countingCalls, type Run, withCredential } from './run.js'
+import { type ArmResult, bringTogether, type Round } from '../results.js'
+import type { Delay, Expectation, Params } from '../scenario.js'
+import { type Bench, countingCalls, type Run, watchedRounds, withCredential } from './run.js'
 
 interface RunningApp {
 	readonly name: string
@@ -11,6 +12,7 @@ interface RunningApp {
 	readonly app: RunningProcess<AppCalls>
 	readonly load: RunningProcess<LoadCalls>
 	readonly rounds: Round[]
+	readonly delays: Delay[]
 }
 
 /** Koa applications, each with a load generator of its own. */
@@ -22,15 +24,16 @@ export const run: Run = async ({ params, arms }, bench): Promise<ArmResult[]> =>
 		app: startProcess<AppCalls>('./app-main.js', { NODE_EXTRA_CA_CERTS: world.caFile }),
 		load: startProcess<LoadCalls>('./load-main.js'),
 		rounds: [],
+		delays: [],
 	}))
 	try {
 		await bench.provider.ask('reset', { latencyMs: params.providerLatencyMs })
 		bench.progress('signing in')
 		await Promise.all(
-			running.map(async ({ name, app, load }) => {
+			running.map(async ({ name, app, load: generator }) => {
 				const started = await app.ask('start', { name, params, world })
 				const people = params.sessions
-				await load.ask('signIn', { ...started, people, connections: params.inFlight, world })
+				await generator.ask('signIn', { ...started, people, connections: params.inFlight, world })
 			}),
 		)
 		for (const one of running) {
@@ -42,46 +45,53 @@ export const run: Run = async ({ params, arms }, bench): Promise<ArmResult[]> =>
 				bench.progress(`${one.name}, round ${round} of ${params.rounds}`)
 				one.rounds.push(await measure(one, params, bench))
 			}
-		return running.map(({ name, rounds }) => bringTogether(name, rounds))
+		for (let round = 1; round <= watchedRounds(params); round++)
+			for (const one of running) {
+				bench.progress(`${one.name}, the event loop watched, round ${round} of ${watchedRounds(params)}`)
+				await one.app.ask('watch', undefined)
+				await load(one, params, bench)
+				one.delays.push(await one.app.ask('endWatch', undefined))
+			}
+		return running.map(({ name, rounds, delays }) => bringTogether(name, rounds, delays))
 	} finally {
 		await Promise.all(running.flatMap(({ app, load }) => [load.stop(), app.stop()]))
 	}
 }
 
 async function measure(one: RunningApp, params: Params, bench: Bench): Promise<Round> {
-	const { name, app, load, expectation } = one
-	const { inFlight, milliseconds = 0, http } = params
-	const ping = (refreshesPerSecond: number) =>
-		load.ask('ping', { pingsPerSecond: http?.pingsPerSecond ?? 0, refreshesPerSecond, milliseconds })
-	let idleMs: Quantiles | undefined
-	if (http?.load === 'ping') idleMs = (await ping(0)).pingMs
+	const { app } = one
+	const idleMs = params.http?.load === 'ping' ? (await ping(one, params, 0)).pingMs : undefined
 	await app.ask('begin', undefined)
-	const counted = await countingCalls(
-		bench,
-		params,
-		{ ...expectation, who: name },
-		async () =>
-			http?.load === 'ping'
-				? ping(http.refreshesPerSecond ?? 0)
-				: { ...(await load.ask('throughput', { inFlight, milliseconds })), joined: 0, pingMs: undefined },
-		({ operations, joined }) => operations - joined,
-	)
+	const { result, callsPerOp, busy } = await load(one, params, bench)
 	const { reading, rssMiB, storeCalls } = await app.ask('end', undefined)
-	const { operations, latencyMs, loadBusy, pingMs } = counted.result
-	const { mainThreadCpuMicros } = reading
+	const { operations, latencyMs, loadBusy, pingMs } = result
 	return {
-		operations,
-		opsPerSecond: (operations / reading.milliseconds) * 1000,
-		mainThreadMicrosPerOp: (reading.activeMs * 1000) / operations,
-		...(mainThreadCpuMicros !== undefined && { mainThreadCpuMicrosPerOp: mainThreadCpuMicros / operations }),
-		cpuMicrosPerOp: reading.cpuMicros / operations,
-		eventLoopDelayMs: reading.delay,
-		latencyMs,
-		rssMiB,
-		storeCallsPerOp: storeCalls / operations,
-		providerCallsPerOp: counted.callsPerOp,
-		providerBusy: counted.busy,
+		...toMeasurement(reading, { operations, latencyMs, storeCalls, rssMiB }),
+		providerCallsPerOp: callsPerOp,
+		providerBusy: busy,
 		loadBusy,
 		...(idleMs && pingMs && { ping: { idleMs, busyMs: pingMs } }),
 	}
+}
+
+function load(one: RunningApp, params: Params, bench: Bench) {
+	const { inFlight, milliseconds = 0, http } = params
+	return countingCalls(
+		bench,
+		params,
+		{ ...one.expectation, who: one.name },
+		async () =>
+			http?.load === 'ping'
+				? ping(one, params, http.refreshesPerSecond ?? 0)
+				: {
+						...(await one.load.ask('throughput', { inFlight, milliseconds })),
+						joined: 0,
+						pingMs: undefined,
+					},
+		({ operations, joined }) => operations - joined,
+	)
+}
+
+function ping({ load }: RunningApp, { http, milliseconds = 0 }: Params, refreshesPerSecond: number) {
+	return load.ask('ping', { pingsPerSecond: http?.pingsPerSecond ?? 0, refreshesPerSecond, milliseconds })
 }

@@ -1,11 +1,10 @@
 import type { MemoryCalls } from '../memory-main.js'
 import { startProcess } from '../process.js'
-import { type ArmResult, bringTogether, type Round } from '../results.js'
+import { type ArmResult, bringTogether } from '../results.js'
 import { countingCalls, type Run } from './run.js'
 
 /** What is held in memory, and whether it ends at its bound. */
 export const run: Run = async ({ params }, bench): Promise<ArmResult[]> => {
-	const rounds: Round[] = []
 	bench.progress('broker')
 	const child = startProcess<MemoryCalls>('./memory-main.js')
 	try {
@@ -16,9 +15,8 @@ export const run: Run = async ({ params }, bench): Promise<ArmResult[]> => {
 			() => child.ask('fill', { params, world: bench.world }),
 			({ operations }) => operations,
 		)
-		rounds.push({ ...result, providerCallsPerOp: callsPerOp })
+		return [bringTogether('broker', [{ ...result.round, providerCallsPerOp: callsPerOp }], [result.delay])]
 	} finally {
 		await child.stop()
 	}
-	return [bringTogether('broker', rounds)]
 }

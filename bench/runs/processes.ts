@@ -1,8 +1,8 @@
 import type { ArmCalls } from '../arm-main.js'
 import { startProcess } from '../process.js'
 import { type ArmResult, bringTogether, median, type Round } from '../results.js'
-import type { Measurement } from '../scenario.js'
-import { countingCalls, type Run, withCredential } from './run.js'
+import type { Delay, Measurement } from '../scenario.js'
+import { countingCalls, type Run, watchedRounds, withCredential } from './run.js'
 
 /** Several processes of one arm on one store, all at work at once. */
 export const run: Run = async ({ params, arms }, bench): Promise<ArmResult[]> => {
@@ -41,7 +41,20 @@ export const run: Run = async ({ params, arms }, bench): Promise<ArmResult[]> =>
 					providerBusy: counted.busy,
 				})
 			}
-			results.push(bringTogether(name, rounds))
+			const delays: Delay[] = []
+			for (let round = 1; round <= watchedRounds(params); round++) {
+				bench.progress(`${name}, ${count} processes, the event loops watched`)
+				await all((child) => child.ask('prepare', undefined))
+				const { result } = await countingCalls(
+					bench,
+					params,
+					{ ...expectation, who: name },
+					() => Promise.all(members.map((child) => child.ask('watchedRound', undefined))),
+					(done) => sum(done, ({ operations }) => operations),
+				)
+				delays.push(worstOf(result.map(({ eventLoopDelayMs }) => eventLoopDelayMs)))
+			}
+			results.push(bringTogether(name, rounds, delays))
 		} finally {
 			await Promise.all(members.map((child) => child.stop()))
 		}
@@ -53,7 +66,17 @@ function sum<T>(list: readonly T[], read: (one: T) => number): number {
 	return list.reduce((total, one) => total + read(one), 0)
 }
 
-/** All processes as one: costs are means, delays and long latencies those of the worst, memory is the sum. */
+function worstOf(delays: readonly Delay[]): Delay {
+	const worst = (read: (delay: Delay) => number) => Math.max(...delays.map(read))
+	return {
+		p50: median(delays.map(({ p50 }) => p50)),
+		p99: worst(({ p99 }) => p99),
+		p999: worst(({ p999 }) => p999),
+		max: worst(({ max }) => max),
+	}
+}
+
+/** All processes as one: costs are means, long latencies those of the worst, memory is the sum. */
 function addUp(done: readonly Measurement[]): Measurement {
 	const operations = sum(done, (one) => one.operations)
 	const mean = (read: (one: Measurement) => number) =>
@@ -68,12 +91,6 @@ function addUp(done: readonly Measurement[]): Measurement {
 			mainThreadCpuMicrosPerOp: mean((one) => one.mainThreadCpuMicrosPerOp ?? 0),
 		}),
 		cpuMicrosPerOp: mean((one) => one.cpuMicrosPerOp),
-		eventLoopDelayMs: {
-			p50: median(done.map((one) => one.eventLoopDelayMs.p50)),
-			p99: worst((one) => one.eventLoopDelayMs.p99),
-			p999: worst((one) => one.eventLoopDelayMs.p999),
-			max: worst((one) => one.eventLoopDelayMs.max),
-		},
 		latencyMs: {
 			p50: median(done.map((one) => one.latencyMs.p50)),
 			p99: worst((one) => one.latencyMs.p99),

@@ -15,6 +15,9 @@ export interface Bench {
 /** What `runs/<name>.ts` exports as `run`. */
 export type Run = (one: Case, bench: Bench) => Promise<readonly ArmResult[]>
 
+/** Rounds in which the event loop is watched. */
+export const watchedRounds = ({ rounds }: Params) => Math.min(rounds, 2)
+
 /**
  * What a provider counted while `work` was done.
  * @param operations of its result
