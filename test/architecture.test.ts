@@ -51,6 +51,7 @@ const sharedLeaves = [
 	'src/random.ts',
 	'src/redis-partition.ts',
 	'src/sealing.ts',
+	'src/session-id.ts',
 	'src/user-reference.ts',
 ]
 
