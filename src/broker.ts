@@ -15,6 +15,7 @@ import { refreshTime } from './refresh-time.js'
 import { grantedScopes, type NormalisedScopes, normaliseScopes } from './scopes.js'
 import { createSealer, type Sealer } from './sealing.js'
 import { requireTicket, type SessionLike, type SessionTicket, ticketOf } from './session.js'
+import { Sessions } from './sessions.js'
 import { type KoaMsalOptions, resolveSettings, type Settings } from './settings.js'
 import {
 	type AuthorizationAnswer,
@@ -30,15 +31,7 @@ import { listenForSignOuts, type SignOutNotices } from './sign-out-notices.js'
 import { checkSilentRequest, type SilentRequest } from './silent-request.js'
 import { SingleFlight } from './single-flight.js'
 import { Turns } from './turns.js'
-import { checkUserReference } from './user-reference.js'
-import type {
-	AcquireAnswer,
-	ProviderMetadata,
-	SignedInAccount,
-	UnsavedBlob,
-	UserReference,
-	WireToken,
-} from './wire.js'
+import type { AcquireAnswer, ProviderMetadata, SignedInAccount, UnsavedBlob, WireToken } from './wire.js'
 import { WorkerPool } from './worker-pool.js'
 
 /** A sign-in that is done, or that was done before: the same form was posted twice. */
@@ -77,6 +70,8 @@ const wayBack = 250
  * waits for whom, what a sign-out ends. The work is done in the worker threads.
  */
 export class TokenBroker {
+	/** The sessions of everybody: lists, finds, ends and cleans them. */
+	readonly sessions: Sessions
 	readonly #settings: Settings
 	readonly #pool: WorkerPool
 	readonly #held: AccessTokenCache
@@ -109,6 +104,14 @@ export class TokenBroker {
 		this.#held = new AccessTokenCache(settings.cache)
 		this.#http = createHttp(settings.network)
 		this.#defaultScopes = normaliseScopes(settings.scopes)
+		this.sessions = new Sessions({
+			settings,
+			pool,
+			requireOpen: () => {
+				if (this.#closing) throw closed()
+			},
+			end: (partition, account) => this.#endPartition(partition, account),
+		})
 		this.#sealer = createSealer(settings.secrets, settings.auth.clientId)
 		this.#slots = new RefreshSlots(settings.refresh.maxInFlight)
 		this.#unsaved = new Outbox('refreshed tokens', async (partition, blob) => {
@@ -352,15 +355,16 @@ export class TokenBroker {
 	}
 
 	/** A sign-out that the store can't be told now is told later, whatever the caller does. */
-	async #endPartition(partition: string, account: SignedInAccount): Promise<void> {
+	async #endPartition(partition: string, account: SignedInAccount | undefined): Promise<void> {
 		const { store } = this.#settings
 		if (store.kind === 'memory') store.end(partition)
 		this.#forget(partition)
 		if (store.kind === 'memory') return
+		const whose = account ? { account } : {}
 		try {
-			await this.#pool.run('signOut', { partition, account })
+			await this.#pool.run('signOut', { partition, ...whose })
 		} catch (error) {
-			this.#owed.keep(partition, { account })
+			this.#owed.keep(partition, whose)
 			// What was asked for meanwhile found it alive.
 			this.#forget(partition)
 			throw error
@@ -382,20 +386,6 @@ export class TokenBroker {
 		} finally {
 			clearTimeout(timer)
 		}
-	}
-
-	/**
-	 * The sessions in which exactly this user is signed in now, as tickets: to end them all, pass each to
-	 * `signOut({ msal: ticket })`. One look-up, whatever the number of sessions there are.
-	 * @throws ERR_AMBIGUOUS_USER two users of the tenant go by that user name
-	 * @throws ERR_BAD_REQUEST, ERR_STORE_UNAVAILABLE, ERR_OVERLOADED, ERR_WORKER_FAILED, ERR_BROKER_CLOSED
-	 */
-	async sessions(user: UserReference): Promise<readonly SessionTicket[]> {
-		if (this.#closing) throw closed()
-		checkUserReference(user)
-		const { store } = this.#settings
-		if (store.kind === 'memory') return store.sessionsOf(user)
-		return (await this.#pool.run('findSessions', { user })).sessions
 	}
 
 	/**

@@ -1,10 +1,12 @@
 import { LRUCache } from 'lru-cache'
 import type { WireError } from './errors.js'
 import { nameOf, namesOf, requireOneUser } from './user-reference.js'
-import type { SignedInAccount, StoredBlob, UserReference } from './wire.js'
+import type { FoundPartition, SignedInAccount, StoredBlob, UserReference } from './wire.js'
 
 interface HeldPartition extends StoredBlob {
 	readonly account: SignedInAccount
+	/** When it ends, in milliseconds since the epoch. */
+	readonly expiresOn: number
 	/** The key of its web session. */
 	readonly session?: string
 }
@@ -40,19 +42,32 @@ export class MemoryTokenStore {
 
 	/** @param lifetime milliseconds */
 	create(partition: string, sealed: string, lifetime: number, account: SignedInAccount): void {
-		this.#partitions.set(partition, { version: 1, sealed, account }, { ttl: lifetime })
+		const expiresOn = Date.now() + lifetime
+		this.#partitions.set(partition, { version: 1, sealed, account, expiresOn }, { ttl: lifetime })
 		this.#enter(account, partition)
 	}
 
 	/** @throws ERR_AMBIGUOUS_USER */
-	sessionsOf(user: UserReference): { readonly partition: string; readonly account: SignedInAccount }[] {
-		const found = [...(this.#index.get(nameOf(user)) ?? [])].flatMap((partition) => {
-			// What has expired leaves the index when it is looked at.
-			const account = this.#partitions.get(partition)?.account
-			return account ? [{ partition, account }] : []
-		})
+	sessionsOf(user: UserReference): FoundPartition[] {
+		// What has expired leaves the index when it is looked at.
+		const found = [...(this.#index.get(nameOf(user)) ?? [])].flatMap((name) => this.find(name) ?? [])
 		requireOneUser(found)
 		return found
+	}
+
+	/** Whose a partition is, and when it ends. */
+	find(partition: string): FoundPartition | undefined {
+		const held = this.#partitions.get(partition)
+		return held && { partition, account: held.account, expiresOn: held.expiresOn }
+	}
+
+	/** All partitions that are there now. */
+	list(): FoundPartition[] {
+		return [...this.#partitions.entries()].map(([partition, { account, expiresOn }]) => ({
+			partition,
+			account,
+			expiresOn,
+		}))
 	}
 
 	/** @returns false when the partition is gone: nothing is brought back. */

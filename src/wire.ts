@@ -83,6 +83,53 @@ export type UserReference =
 	| { readonly tenantId: string; readonly username: string }
 	| { readonly tenantId: string; readonly mail: string }
 
+/** A partition of a user, for the main thread alone. */
+export interface FoundPartition {
+	readonly partition: string
+	readonly account: SignedInAccount
+	/** When it ends, in milliseconds since the epoch. */
+	readonly expiresOn: number
+}
+
+/** A partition as it is listed: by its id, which may be shown. */
+export interface ListedPartition {
+	readonly id: string
+	/** Absent when another process has the key of its blob. */
+	readonly account?: SignedInAccount
+	readonly expiresOn: number
+}
+
+/** Where a walk through all keys of Redis stands. */
+export interface ScanPosition {
+	/** Nodes that are still to be walked, the first of them from `cursor` on. */
+	readonly nodes: readonly string[]
+	readonly cursor: string
+}
+
+export interface CleanParams {
+	readonly from?: ScanPosition
+	/** Sessions that end before this, in milliseconds since the epoch, have lived long enough. */
+	readonly endsBefore?: number
+	/** Index entries that end after this may be of a sign-in that is under way. */
+	readonly settledBefore: number
+	/** Whether what is sealed under a secret that this process has not is removed as well. */
+	readonly unknownSecrets: boolean
+}
+
+/** What a clean-up removed. Tokens, web sessions and index entries count one each. */
+export interface CleanCounts {
+	/** Damaged, or ended by half: nobody can use it. */
+	readonly damaged: number
+	/** Entries of the user index that lead nowhere. */
+	readonly orphaned: number
+	/** Older than was asked for. */
+	readonly older: number
+	/** Sealed under a secret that this process has not, where these were to be removed. */
+	readonly unreadable: number
+	/** What cannot be opened here and was left: of another secret, or a newer version's. */
+	readonly left: number
+}
+
 /** A blob as the store holds it. */
 export interface StoredBlob {
 	readonly version: number
@@ -228,9 +275,22 @@ export interface WireTasks {
 	/** The sessions of one user. */
 	findSessions: {
 		params: { readonly user: UserReference }
-		result: {
-			readonly sessions: readonly { readonly partition: string; readonly account: SignedInAccount }[]
-		}
+		result: { readonly sessions: readonly FoundPartition[] }
+	}
+	/** Whether a partition is there, and whose it is as far as this process can open it. */
+	whose: {
+		params: { readonly partition: string }
+		result: { readonly exists: boolean; readonly account?: SignedInAccount }
+	}
+	/** One step through all sessions. */
+	listSessions: {
+		params: { readonly from?: ScanPosition }
+		result: { readonly sessions: readonly ListedPartition[]; readonly next?: ScanPosition }
+	}
+	/** One step through all that is stored, with what no longer serves anybody removed. */
+	cleanSessions: {
+		params: CleanParams
+		result: { readonly counts: CleanCounts; readonly next?: ScanPosition }
 	}
 	/** Writes what the store could not take before. `later`: somebody is refreshing it now. */
 	save: {

@@ -172,7 +172,6 @@ describe('the public names', () => {
 			'getAuthCodeUrl',
 			'isSignedIn',
 			'reload',
-			'sessions',
 			'signOut',
 			'statistics',
 		])

@@ -66,7 +66,7 @@ describe('the Redis user of the README', () => {
 		assert.equal(await get('/token?force'), 503)
 		const { tenantId } = world.standIn
 		for (const user of [{ objectId: people.ada.oid }, { username: people.ada.upn }])
-			assert.equal((await second.broker.sessions({ tenantId, ...user })).length, 1)
+			assert.equal((await second.broker.sessions.find({ tenantId, ...user })).length, 1)
 
 		// A sign-in from a session; forms that are posted twice: one is taken, the others are refused.
 		await browser.follow(`${first.origin}/user/login`)

@@ -53,7 +53,7 @@ for (const kind of ['memory', 'Redis'] as const)
 
 		/** As an administrator would: by the user, without a cookie. */
 		const ticketsOf = ({ oid }: { readonly oid: string }) =>
-			app.broker.sessions({ tenantId: world.standIn.tenantId, objectId: oid })
+			app.broker.sessions.find({ tenantId: world.standIn.tenantId, objectId: oid })
 		const sessionsHeld = async () =>
 			store.kind === 'memory' ? store.sessions.size : (await redis.client().keys('*:s:*')).length
 		const signIn = async (browser: Browser, { name }: { readonly name: string }) => {

@@ -103,7 +103,7 @@ for (const kind of ['memory', 'Redis'] as const)
 
 		async function assertAre(app: Application, who: object, expected: readonly Known[] | string) {
 			const user = { tenantId: world.standIn.tenantId, ...who } as UserReference
-			const found = await app.broker.sessions(user).then(
+			const found = await app.broker.sessions.find(user).then(
 				(tickets) => tickets.map(({ partition }) => partition).sort(),
 				(error: unknown) => (error instanceof BrokerError ? error.code : error),
 			)

@@ -70,7 +70,7 @@ for (const kind of ['memory', 'Redis'] as const)
 			return (at.seen.session as { msal: { partition: string } }).msal.partition
 		}
 		const partitionsOf = async (user: UserReference, from = app) =>
-			(await from.broker.sessions(user)).map(({ partition }) => partition).sort()
+			(await from.broker.sessions.find(user)).map(({ partition }) => partition).sort()
 
 		it('are found by the exact immutable id, or by the exact user name in any case, and no other', async () => {
 			const own = [await signIn(n), await signIn(n)].sort()
@@ -93,7 +93,7 @@ for (const kind of ['memory', 'Redis'] as const)
 		})
 
 		it('are gone from it when they end, and can be ended all at once', async () => {
-			for (const ticket of await app.broker.sessions({ tenantId, objectId: n.oid })) {
+			for (const ticket of await app.broker.sessions.find({ tenantId, objectId: n.oid })) {
 				assert.equal(ticket.account.username, n.upn)
 				await app.broker.signOut({ msal: ticket })
 				await assert.rejects(app.broker.acquireSilent({ msal: ticket }), code('ERR_SIGNED_OUT'))
@@ -123,7 +123,7 @@ for (const kind of ['memory', 'Redis'] as const)
 				{ mail: upn.toLowerCase() },
 			])
 				assert.deepEqual(await partitionsOf({ tenantId, ...user }), own, JSON.stringify(user))
-			const [ticket] = await app.broker.sessions({ tenantId, username: upn })
+			const [ticket] = await app.broker.sessions.find({ tenantId, username: upn })
 			await app.broker.signOut({ msal: ticket })
 			assert.deepEqual(await partitionsOf({ tenantId, mail: upn }), [])
 		})
@@ -165,9 +165,9 @@ for (const kind of ['memory', 'Redis'] as const)
 		})
 
 		it('leave nothing under a name that nobody has any more: its next owner is alone', async () => {
-			for (const ticket of await app.broker.sessions({ tenantId, objectId: twin.oid }))
+			for (const ticket of await app.broker.sessions.find({ tenantId, objectId: twin.oid }))
 				await app.broker.signOut({ msal: ticket })
-			const [left] = await app.broker.sessions({ tenantId, username: 'twin@contoso.example' })
+			const [left] = await app.broker.sessions.find({ tenantId, username: 'twin@contoso.example' })
 			assert.equal(left?.account.objectId, other.oid)
 			await app.broker.signOut({ msal: left })
 			assert.deepEqual(await partitionsOf({ tenantId, username: twin.upn }), [])
@@ -188,7 +188,7 @@ for (const kind of ['memory', 'Redis'] as const)
 				{ tenantId, objectId: undefined, username: john.upn },
 			])
 				await assert.rejects(
-					app.broker.sessions(user as never),
+					app.broker.sessions.find(user as never),
 					code('ERR_BAD_REQUEST'),
 					JSON.stringify(user),
 				)
@@ -217,7 +217,7 @@ for (const kind of ['memory', 'Redis'] as const)
 				const client = redis.client()
 				const indexed = async () => (await client.keys('*:i:*')).sort()
 				for (const { oid } of [n, john, twin, other])
-					for (const ticket of await app.broker.sessions({ tenantId, objectId: oid }))
+					for (const ticket of await app.broker.sessions.find({ tenantId, objectId: oid }))
 						await app.broker.signOut({ msal: ticket })
 				await client.flushall()
 				const first = await signIn(n)
@@ -232,7 +232,7 @@ for (const kind of ['memory', 'Redis'] as const)
 				const second = await signIn(n)
 				for (const key of keys) assert.deepEqual(await client.zrange(key, '0', '-1'), [second])
 				assert.deepEqual(await indexed(), keys)
-				for (const ticket of await app.broker.sessions({ tenantId, objectId: n.oid }))
+				for (const ticket of await app.broker.sessions.find({ tenantId, objectId: n.oid }))
 					await app.broker.signOut({ msal: ticket })
 				assert.deepEqual(await indexed(), [])
 			})
@@ -313,7 +313,7 @@ describe('the sessions of a user while secrets are rolled', () => {
 		)
 	async function assertFound(app: Application, session: { msal: SessionTicket }, username = n.upn) {
 		for (const user of [{ objectId: n.oid }, { username }]) {
-			const found = await app.broker.sessions({ tenantId, ...user })
+			const found = await app.broker.sessions.find({ tenantId, ...user })
 			assert.deepEqual(
 				found.map(({ partition }) => partition),
 				[session.msal.partition],
@@ -375,7 +375,7 @@ describe('the sessions of a user while secrets are rolled', () => {
 			await client.acl('SETUSER', 'default', '+zadd')
 		}
 		await during([newer], async (app) => {
-			assert.deepEqual(await app.broker.sessions({ tenantId, objectId: n.oid }), [])
+			assert.deepEqual(await app.broker.sessions.find({ tenantId, objectId: n.oid }), [])
 			assert.equal(await acquire(app, session), 'cached', 'the blob had been sealed anew')
 			await assertFound(app, session)
 		})
@@ -394,7 +394,7 @@ describe('the sessions of a user while secrets are rolled', () => {
 			})
 			assert.equal(await acquire(app, session, true), 'refreshed')
 			await assertFound(app, session, renamed)
-			assert.deepEqual(await app.broker.sessions({ tenantId, username: n.upn }), [])
+			assert.deepEqual(await app.broker.sessions.find({ tenantId, username: n.upn }), [])
 		})
 	})
 

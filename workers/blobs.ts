@@ -37,6 +37,22 @@ export async function openCache(
 	throw new BrokerError('ERR_SIGNED_OUT', 'The stored tokens cannot be read. Sign in again.')
 }
 
+/** What can be told of a blob without changing anything. */
+export type Look =
+	| { readonly state: 'open'; readonly cache: TokenCacheJson }
+	| { readonly state: 'damaged' | 'unknown-key' | 'unknown-format' }
+
+/** Looks into a partition's blob. What opens and is no token cache is as useless as one that does not open. */
+export function lookInto(partition: string, { sealed }: StoredBlob): Look {
+	const opened = sealer.open(purpose, partition, sealed)
+	if (!opened.ok) return { state: opened.reason }
+	try {
+		return { state: 'open', cache: parseTokenCache(opened.plaintext) }
+	} catch {
+		return { state: 'damaged' }
+	}
+}
+
 /**
  * Writes a changed cache over the version that it was made from. Where another writer was faster, both are
  * kept: the newer blob is read and merged, and the write is tried again.

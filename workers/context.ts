@@ -2,6 +2,7 @@ import { workerData } from 'node:worker_threads'
 import { createHttp } from '../src/network.js'
 import { openRedis } from '../src/redis-client.js'
 import { createSealer } from '../src/sealing.js'
+import { createSessionIds } from '../src/session-id.js'
 import type { WorkerSettings } from '../src/wire.js'
 import { createOwnAuthority } from './own-authority.js'
 import { createRedisStore } from './redis-store.js'
@@ -13,6 +14,7 @@ import { createRedisStore } from './redis-store.js'
 export const settings = piscinaData<WorkerSettings>(workerData)
 export const sealer = createSealer(settings.secrets, settings.clientId)
 export const ownAuthority = createOwnAuthority(settings)
+export const sessionIds = createSessionIds(settings.secrets, settings.clientId)
 export const http = createHttp({
 	timeout: settings.network.timeout,
 	...(settings.network.ca !== undefined && { ca: settings.network.ca }),

@@ -1,11 +1,14 @@
 import { BrokerError } from '../src/errors.js'
 import type { TaskAnswer, TaskMessage, TaskName, WireTasks } from '../src/wire.js'
 import { acquire } from './acquire.js'
+import { cleanSessions } from './clean-sessions.js'
 import { redisStore } from './context.js'
 import { useCredential } from './credential.js'
+import { listSessions } from './list-sessions.js'
 import { authority } from './provider.js'
 import { redeem } from './redeem.js'
 import { save } from './save.js'
+import { seeSession } from './see-session.js'
 import { findSessions, leaveSession } from './user-index.js'
 
 type Tasks = { [T in TaskName]: (params: WireTasks[T]['params']) => Promise<WireTasks[T]['result']> }
@@ -21,6 +24,15 @@ const tasks: Tasks = {
 		return {}
 	},
 	findSessions: async ({ user }) => ({ sessions: await findSessions(user) }),
+	whose: async ({ partition }) => {
+		const seen = await seeSession(partition)
+		return {
+			exists: seen.state !== 'gone' && seen.state !== 'remains',
+			...(seen.account && { account: seen.account }),
+		}
+	},
+	listSessions,
+	cleanSessions,
 	findClaim: async ({ transaction }) => {
 		const value = await redisStore?.findClaim(transaction)
 		return value === undefined ? {} : { value }

@@ -1,8 +1,8 @@
-import type { Result } from 'ioredis'
+import { Cluster, type Redis, type Result } from 'ioredis'
 import type { WireError } from '../src/errors.js'
 import { onRedis, type RedisClient } from '../src/redis-client.js'
 import { partitionKey, writeBeside } from '../src/redis-partition.js'
-import type { StoredBlob } from '../src/wire.js'
+import type { ScanPosition, StoredBlob } from '../src/wire.js'
 import type { CommitAnswer, Opening, PartitionStore } from './partition-store.js'
 
 /** The one-time mark of a transaction. `value` is sealed; `lifetime` in milliseconds. */
@@ -132,6 +132,14 @@ return redis.call('DEL', KEYS[1])
 `,
 	},
 } as const
+
+/** Keys that Redis looks at in one step of a walk, other applications' among them: a fraction of a millisecond. */
+const scanCount = 250
+
+const removeUnchangedScript = `
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1])
+`
 
 /** Once: a user without the right to publish would be told at every sign-out. */
 const warnOfNotice = once(() =>
@@ -283,6 +291,14 @@ export function createRedisStore(client: RedisClient, namespace: string, leaseTi
 					.exec()
 				throwFirst(replies)
 			}),
+		/** Takes out of one name's entries, up to a time, those whose partitions are gone. @returns how many */
+		prune: (key: string, settledBefore: number) =>
+			onRedis(client, async () => {
+				const listed = await client.zrangebyscore(key, '-inf', settledBefore)
+				const alive = await Promise.all(listed.map((partition) => client.hexists(tokensKey(partition), 'v')))
+				const orphans = listed.filter((_, at) => alive[at] !== 1)
+				return orphans.length === 0 ? 0 : client.zrem(key, ...orphans)
+			}),
 		remove: (name: string, partition: string) =>
 			onRedis(client, async () => {
 				await client.zrem(indexKey(name), partition)
@@ -305,6 +321,35 @@ export function createRedisStore(client: RedisClient, namespace: string, leaseTi
 				const session = await client.koaMsalEnd(key, leaseKey(partition), failureKey(partition))
 				await Promise.all([tell(partition), session !== null && client.del(session)])
 				if (session !== null) await client.del(key)
+			}),
+		/**
+		 * One step of a walk through all keys of this library, on all masters of a cluster: from the beginning, or from
+		 * where the last step has led to. What is there all the time is met at least once, as SCAN promises.
+		 */
+		scan: (from?: ScanPosition) =>
+			onRedis(client, async (): Promise<{ keys: readonly string[]; next?: ScanPosition }> => {
+				const { nodes, cursor } = from ?? { nodes: mastersOf(client), cursor: '0' }
+				const node = masterNamed(client, nodes[0])
+				// ioredis puts it before keys, but not into patterns, nor does it take it from answers.
+				const { keyPrefix = '' } = client.options
+				const pattern = `${keyPrefix.replace(/[\\*?[\]^]/g, '\\$&')}${namespace}:*`
+				const [at, found] = await node.scan(cursor, 'MATCH', pattern, 'COUNT', scanCount)
+				const rest = at === '0' ? nodes.slice(1) : nodes
+				return {
+					keys: found.map((key) => key.slice(keyPrefix.length)),
+					...(rest.length > 0 && { next: { nodes: rest, cursor: at } }),
+				}
+			}),
+		/** What a key is about, of those that {@link scan} meets. */
+		kindOf: (key: string): { kind: string; name: string } => {
+			const [, kind = '', name = ''] = /^:([a-z]):(.*)$/.exec(key.slice(namespace.length)) ?? []
+			return { kind, name: name.replace(/^\{(.*)\}$/, '$1') }
+		},
+		readSession: (key: string) => onRedis(client, () => client.get(key)),
+		/** Removes a web session if it is still what was read. */
+		removeSession: (key: string, sealed: string) =>
+			onRedis(client, async () => {
+				await client.eval(removeUnchangedScript, 1, key, sealed)
 			}),
 		exists: (partition: string) =>
 			onRedis(client, async () => (await client.hexists(tokensKey(partition), 'v')) === 1),
@@ -340,6 +385,19 @@ export function createRedisStore(client: RedisClient, namespace: string, leaseTi
 		ping: () => onRedis(client, () => client.ping()),
 	}
 }
+
+function mastersOf(client: RedisClient): string[] {
+	return client instanceof Cluster ? client.nodes('master').map(addressOf).toSorted() : ['']
+}
+
+function masterNamed(client: RedisClient, name: string | undefined): Redis {
+	if (!(client instanceof Cluster)) return client
+	const node = client.nodes('master').find((one) => addressOf(one) === name)
+	if (!node) throw new Error('The cluster has changed.')
+	return node
+}
+
+const addressOf = ({ options: { host, port } }: Redis) => `${host}:${port}`
 
 /** The replies of a transaction come as values, errors among them. */
 function throwFirst(replies: [error: Error | null, result: unknown][] | null): void {

@@ -1,7 +1,7 @@
 import { createHmac, type KeyObject } from 'node:crypto'
 import { BrokerError } from '../src/errors.js'
 import { nameOf, namesOf, requireOneUser } from '../src/user-reference.js'
-import type { SignedInAccount, UserReference } from '../src/wire.js'
+import type { FoundPartition, SignedInAccount, UserReference } from '../src/wire.js'
 import { ownerOf } from './account.js'
 import { openCache } from './blobs.js'
 import { redisStore, settings } from './context.js'
@@ -58,11 +58,9 @@ export async function leaveSession(account: SignedInAccount, partition: string):
  * ended, or whose user was renamed, until it would have ended anyway. So whose each is, its own tokens say.
  * @throws ERR_AMBIGUOUS_USER when two users of the tenant go by that name
  */
-export async function findSessions(
-	user: UserReference,
-): Promise<readonly { readonly partition: string; readonly account: SignedInAccount }[]> {
+export async function findSessions(user: UserReference): Promise<readonly FoundPartition[]> {
 	if (!redisStore) return []
-	const { index } = redisStore
+	const { index, lifetime } = redisStore
 	const name = nameOf(user)
 	const listed = await Promise.all(hashesOf(name).map((hash) => index.list(hash)))
 	const found: { partition: string; account: SignedInAccount }[] = []
@@ -71,7 +69,12 @@ export async function findSessions(
 		if (account && namesOf(account).includes(name)) found.push({ partition, account })
 	}
 	requireOneUser(found)
-	return found
+	const lifetimes = await Promise.all(found.map(({ partition }) => lifetime(partition)))
+	const now = Date.now()
+	return found.flatMap((one, at) => {
+		const left = lifetimes[at] ?? 0
+		return left > 0 ? [{ ...one, expiresOn: now + left }] : []
+	})
 }
 
 /** Who is signed in; `undefined` as well when another process has the key of the blob, or will have. */

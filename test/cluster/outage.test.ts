@@ -30,7 +30,7 @@ describe('while Redis does not answer', () => {
 		while (setting.broker.statistics.unsaved > 0 || !(await reachable())) await sleep(50)
 	}
 	const reachable = () =>
-		setting.broker.sessions({ tenantId: 't', username: 'u' }).then(
+		setting.broker.sessions.find({ tenantId: 't', username: 'u' }).then(
 			() => true,
 			() => false,
 		)

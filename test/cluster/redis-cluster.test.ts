@@ -151,6 +151,21 @@ describe('a Redis Cluster of three nodes', { timeout: 60_000 }, () => {
 		assert.ok((await second.acquire(sessions)).every((reply) => 'token' in reply))
 	})
 
+	it('lists the sessions on all nodes, and cleans them without harm', async () => {
+		const listed: string[] = []
+		for await (const { id } of setting.broker.sessions.list({ objectId: people.grace.oid })) listed.push(id)
+		const user = { tenantId: setting.world.standIn.tenantId, objectId: people.grace.oid }
+		const found = await setting.broker.sessions.find(user)
+		assert.deepEqual(listed.toSorted(), found.map(({ id }) => id).toSorted())
+		assert.equal(listed.length, sessions.length)
+		const counts = await setting.broker.sessions.clean()
+		assert.deepEqual(counts, { damaged: 0, orphaned: 0, older: 0, unreadable: 0, left: 0 })
+		const ended = sessions.pop() as Session
+		const [one] = found.filter(({ partition }) => partition === ended.msal.partition)
+		assert.equal(await setting.broker.sessions.revoke(one?.id ?? ''), 1)
+		assert.deepEqual(await sessionsOfGrace(second), partitions(sessions.map(({ msal }) => msal)))
+	})
+
 	it('ends people’s web sessions, which are in other slots than their tokens and the index', async () => {
 		const { world } = setting
 		const app = await createApplication(world, {
