@@ -8,6 +8,7 @@ import { type AssertionCache, createAssertionCache } from './client-assertion.js
 import { type Acquisition, publishAcquisition } from './diagnostics.js'
 import { BrokerError } from './errors.js'
 import { createHttp, type Http } from './network.js'
+import { acquireOutOfBand, type OutOfBandRequest } from './out-of-band.js'
 import { Outbox } from './outbox.js'
 import { randomText } from './random.js'
 import { RefreshSlots } from './refresh-slots.js'
@@ -31,7 +32,14 @@ import { listenForSignOuts, type SignOutNotices } from './sign-out-notices.js'
 import { checkSilentRequest, type SilentRequest } from './silent-request.js'
 import { SingleFlight } from './single-flight.js'
 import { Turns } from './turns.js'
-import type { AcquireAnswer, ProviderMetadata, SignedInAccount, UnsavedBlob, WireToken } from './wire.js'
+import type {
+	AcquireAnswer,
+	ProviderMetadata,
+	SignedInAccount,
+	UnsavedBlob,
+	UserReference,
+	WireToken,
+} from './wire.js'
 import { WorkerPool } from './worker-pool.js'
 
 /** A sign-in that is done, or that was done before: the same form was posted twice. */
@@ -386,6 +394,21 @@ export class TokenBroker {
 		} finally {
 			clearTimeout(timer)
 		}
+	}
+
+	/**
+	 * A token of a user who is not there, for a job or a script: from their newest session that can get it. Off until
+	 * the setting `outOfBand.scopes` lists the scopes. Each use is told on the `diagnostics_channel`
+	 * `koa-msal:out-of-band`: ask again for each piece of work, a held token costs one look-up. The provider may put
+	 * other scopes of the same resource that the user has consented to into the token as well.
+	 * @throws ERR_FORBIDDEN `outOfBand.scopes` does not allow it
+	 * @throws ERR_NOT_FOUND the user has no session
+	 * @throws ERR_AMBIGUOUS_USER two users of the tenant go by that name
+	 * @throws ERR_INTERACTION_REQUIRED none of their sessions can get these scopes without them
+	 * @throws ERR_BAD_REQUEST, and what `acquireSilent` throws when the provider or the store fails
+	 */
+	forUser(user: UserReference, request: OutOfBandRequest): Promise<AcquiredToken> {
+		return acquireOutOfBand(this, this.#settings.outOfBand.scopes, user, request)
 	}
 
 	/**

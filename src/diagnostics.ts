@@ -20,9 +20,31 @@ export interface Acquisition {
 	readonly leaseWait?: number
 }
 
+/**
+ * One use of `forUser`, as published on the channel `koa-msal:out-of-band`: who had a token of theirs asked for, and
+ * what came of it. Never a token, nor a name.
+ */
+export interface OutOfBandUse {
+	readonly tenantId: string
+	/** Absent when the user was referred to by an alias, and that led to nobody or to two. */
+	readonly objectId?: string
+	readonly scopes: readonly string[]
+	/** How the token was come by. */
+	readonly outcome: Outcome | 'failed'
+	readonly error?: BrokerErrorCode
+	/** As in the provider's logs. */
+	readonly correlationId: string
+}
+
 const acquisitions = channel('koa-msal:acquire')
+const outOfBandUses = channel('koa-msal:out-of-band')
 
 /** Free while nobody listens: not even the object is made. */
 export function publishAcquisition(acquisition: () => Acquisition): void {
 	if (acquisitions.hasSubscribers) acquisitions.publish(acquisition())
+}
+
+/** Told before the token is handed out. */
+export function publishOutOfBandUse(use: () => OutOfBandUse): void {
+	if (outOfBandUses.hasSubscribers) outOfBandUses.publish(use())
 }

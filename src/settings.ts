@@ -112,6 +112,10 @@ export interface KoaMsalOptions {
 		/** A token is handed out while it has more than this left. Default 5 minutes. */
 		readonly expiryMargin?: number
 	}
+	readonly outOfBand?: {
+		/** Scopes that `forUser` may be asked for. Default `[]`: it refuses everything. */
+		readonly scopes?: readonly string[]
+	}
 	readonly graph?: {
 		/** Microsoft Graph's address. Default `https://graph.microsoft.com/v1.0`. */
 		readonly endpoint?: string
@@ -157,6 +161,7 @@ export interface Settings {
 	readonly refresh: { readonly after: number; readonly maxInFlight: number; readonly lease: number }
 	readonly network: NetworkSettings
 	readonly cache: { readonly maxEntries: number; readonly maxBytes: number; readonly expiryMargin: number }
+	readonly outOfBand: { readonly scopes: readonly string[] }
 	readonly graph: { readonly endpoint: string }
 	readonly trustedProxies: readonly string[]
 	/** Prefix of all Redis keys: a hash of the client id, because services share a Redis. */
@@ -216,6 +221,7 @@ const expectations: Record<string, string> = {
 	'cache.maxEntries': 'a whole number, 1 or more',
 	'cache.maxBytes': 'bytes, 1048576 or more',
 	'cache.expiryMargin': 'milliseconds, from 0 to 3600000',
+	'outOfBand.scopes': 'a list of the scopes that forUser may be asked for, like ["User.Read"]',
 	'graph.endpoint': 'an https URL like https://graph.microsoft.com/v1.0',
 	trustedProxies: 'a list of IP addresses or CIDR ranges, like ["10.0.0.0/8"]',
 }
@@ -223,6 +229,7 @@ const expectations: Record<string, string> = {
 const whole = (min: number, max: number, fallback: number) => z.int().min(min).max(max).default(fallback)
 const section = <S extends z.ZodRawShape>(shape: S) => z.strictObject(shape).prefault({} as never)
 const localPath = z.string().regex(/^\/(?![/\\])[\x21-\x7e]*$/)
+const scopes = z.array(z.string().regex(/^[\x21\x23-\x5b\x5d-\x7e]+$/))
 const url = (test: (url: URL) => boolean) =>
 	z.string().refine((text) => {
 		if (!URL.canParse(text)) return false
@@ -271,10 +278,7 @@ const shape = z.strictObject({
 		clientCapabilities: z.array(z.string().min(1)).default(['CP1']),
 		responseMode: z.enum(['form_post', 'query']).default('form_post'),
 	}),
-	scopes: z
-		.array(z.string().regex(/^[\x21\x23-\x5b\x5d-\x7e]+$/))
-		.min(1)
-		.default(['User.Read']),
+	scopes: scopes.min(1).default(['User.Read']),
 	store: z.custom<TokenStore>(isTokenStore).optional(),
 	secrets: z
 		.array(z.string().refine((text) => Buffer.byteLength(text) >= 32 && looksRandom(text)))
@@ -322,6 +326,7 @@ const shape = z.strictObject({
 		maxBytes: whole(1_048_576, Number.MAX_SAFE_INTEGER, 64 * 1_048_576),
 		expiryMargin: whole(0, hour, 5 * minute),
 	}),
+	outOfBand: section({ scopes: scopes.default([]) }),
 	graph: section({
 		endpoint: url((value) => value.protocol === 'https:' && !value.search).default(
 			'https://graph.microsoft.com/v1.0',
@@ -411,6 +416,7 @@ function complete(data: z.infer<typeof shape>, ca: string | undefined): Settings
 			...(network.noProxy !== undefined && { noProxy: network.noProxy }),
 		},
 		cache: data.cache,
+		outOfBand: data.outOfBand,
 		graph: { endpoint: data.graph.endpoint.replace(/\/+$/, '') },
 		trustedProxies: data.trustedProxies,
 		namespace: `koa-msal:${hash.slice(0, 16)}`,

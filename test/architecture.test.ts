@@ -169,6 +169,7 @@ describe('the public names', () => {
 			'close',
 			'constructor',
 			'findReturnTo',
+			'forUser',
 			'getAuthCodeUrl',
 			'isSignedIn',
 			'reload',

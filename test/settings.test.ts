@@ -189,6 +189,8 @@ describe('settings that are wrong (J2)', () => {
 		['cache.maxEntries', { 'cache.maxEntries': 0 }],
 		['cache.maxBytes', { 'cache.maxBytes': 1024 }],
 		['cache.expiryMargin', { 'cache.expiryMargin': -1 }],
+		['outOfBand.scopes', { 'outOfBand.scopes': canary }],
+		['outOfBand.scopes', { 'outOfBand.scopes': [`${canary} x`] }],
 		['graph.endpoint', { 'graph.endpoint': `http://${canary}.example/v1.0` }],
 		['graph.endpoint', { 'graph.endpoint': `https://:${canary}@graph.example/v1.0` }],
 		['trustedProxies', { trustedProxies: [canary] }],
