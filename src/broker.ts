@@ -4,6 +4,7 @@ import { LRUCache } from 'lru-cache'
 import { AccessTokenCache, type HeldToken } from './access-token-cache.js'
 import { type AcquiredToken, type Outcome, toAcquiredToken, withOutcome } from './acquired-token.js'
 import { acquireInSteps, type Step } from './acquisition.js'
+import { checkConnectivity } from './check-connectivity.js'
 import { type AssertionCache, createAssertionCache } from './client-assertion.js'
 import { type Acquisition, publishAcquisition } from './diagnostics.js'
 import { BrokerError } from './errors.js'
@@ -34,6 +35,7 @@ import { SingleFlight } from './single-flight.js'
 import { Turns } from './turns.js'
 import type {
 	AcquireAnswer,
+	ConnectivityCheck,
 	ProviderMetadata,
 	SignedInAccount,
 	UnsavedBlob,
@@ -409,6 +411,17 @@ export class TokenBroker {
 	 */
 	forUser(user: UserReference, request: OutOfBandRequest): Promise<AcquiredToken> {
 		return acquireOutOfBand(this, this.#settings.outOfBand.scopes, user, request)
+	}
+
+	/**
+	 * Whether this process reaches the authority and its keys (as it is told to, through a proxy or not) and the store,
+	 * on new connections and nothing else; with Redis, also whether it hears of sign-outs. Within
+	 * `pool.taskTimeout`. What fails says why and what to do; nothing of it is secret.
+	 * @throws ERR_BROKER_CLOSED
+	 */
+	async checkConnectivity(): Promise<readonly ConnectivityCheck[]> {
+		if (this.#closing) throw closed()
+		return checkConnectivity(this.#pool, this.#notices)
 	}
 
 	/**

@@ -15,4 +15,4 @@ export type { CleanOptions, FoundSession, ListedSession, SessionFilter, Sessions
 export type { AuthOptions, ClientAssertionFunction, KoaMsalOptions, TokenStore } from './settings.js'
 export type { AuthorizationAnswer, LoginTransaction, SignInRequest } from './sign-in.js'
 export type { SilentRequest } from './silent-request.js'
-export type { CleanCounts, SignedInAccount, UserReference } from './wire.js'
+export type { CleanCounts, ConnectivityCheck, SignedInAccount, UserReference } from './wire.js'

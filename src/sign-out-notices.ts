@@ -1,5 +1,5 @@
 import { Cluster, type Redis } from 'ioredis'
-import { closeRedis, inTime, openRedis, type RedisConnection } from './redis-client.js'
+import { closeRedis, inTime, onRedis, openRedis, type RedisConnection } from './redis-client.js'
 
 /** Milliseconds between two signs of life of the subscription: what is missed for that long can go unnoticed. */
 const interval = 1000
@@ -13,6 +13,8 @@ export interface SignOutNotices {
 	 * Since when, in milliseconds since the epoch, every sign-out has been heard; `Infinity` while none can be.
 	 */
 	readonly heardSince: number
+	/** Subscribes once more, now. @throws ERR_STORE_UNAVAILABLE and why when nothing can be heard */
+	check(): Promise<void>
 	close(): Promise<void>
 }
 
@@ -32,28 +34,26 @@ export function listenForSignOuts(
 	const deaf = () => {
 		heardSince = Number.POSITIVE_INFINITY
 	}
-	const listen = async () => {
+	const subscribe = async () => {
 		const before = ear
 		if (!ear || ear.status === 'end') ear = earOf(client)
 		if (ear !== before) {
 			ear?.on('message', (_channel: string, partition: string) => forget(partition))
 			ear?.on('close', deaf).on('end', listen)
 		}
-		try {
-			if (!ear) return deaf()
-			await inTime(ear.subscribe(`${namespace}:signed-out`))
-			heardSince = Math.min(heardSince, Date.now())
-		} catch {
-			// Until it works, nothing is heard, and held tokens are confirmed with the store instead.
-			deaf()
-		}
+		if (!ear) throw new Error('no node is known')
+		await inTime(ear.subscribe(`${namespace}:signed-out`))
+		heardSince = Math.min(heardSince, Date.now())
 	}
+	// Until it works, nothing is heard, and held tokens are confirmed with the store instead.
+	const listen = () => subscribe().catch(deaf)
 	client.on('ready', listen)
 	const timer = setInterval(listen, interval).unref()
 	return {
 		get heardSince() {
 			return heardSince
 		},
+		check: () => onRedis(client, subscribe),
 		close: async () => {
 			clearInterval(timer)
 			closeRedis(client)

@@ -130,6 +130,24 @@ export interface CleanCounts {
 	readonly left: number
 }
 
+/** Whether one thing that a broker needs can be reached. */
+export interface ConnectivityCheck {
+	/**
+	 * The authority's configuration, its keys, the token store, and, with Redis, whether the sign-outs of other
+	 * processes are heard.
+	 */
+	readonly name: 'authority' | 'keys' | 'store' | 'notices'
+	readonly ok: boolean
+	/** Milliseconds. */
+	readonly duration: number
+	/** One word for what went wrong: the system's (`ENOTFOUND`), Redis's (`NOPERM`), `PROXY_407`, or an error code. */
+	readonly code?: string
+	/** A sentence on what went wrong, without secrets. */
+	readonly message?: string
+	/** What to do about it. */
+	readonly remedy?: string
+}
+
 /** A blob as the store holds it. */
 export interface StoredBlob {
 	readonly version: number
@@ -291,6 +309,11 @@ export interface WireTasks {
 	cleanSessions: {
 		params: CleanParams
 		result: { readonly counts: CleanCounts; readonly next?: ScanPosition }
+	}
+	/** What of the outside world a worker reaches, on connections of its own. */
+	checkConnectivity: {
+		params: Record<string, never>
+		result: { readonly checks: readonly ConnectivityCheck[] }
 	}
 	/** Writes what the store could not take before. `later`: somebody is refreshing it now. */
 	save: {

@@ -1,6 +1,7 @@
 import { BrokerError } from '../src/errors.js'
 import type { TaskAnswer, TaskMessage, TaskName, WireTasks } from '../src/wire.js'
 import { acquire } from './acquire.js'
+import { checkConnectivity } from './check-connectivity.js'
 import { cleanSessions } from './clean-sessions.js'
 import { redisStore } from './context.js'
 import { useCredential } from './credential.js'
@@ -33,6 +34,7 @@ const tasks: Tasks = {
 	},
 	listSessions,
 	cleanSessions,
+	checkConnectivity: async () => ({ checks: await checkConnectivity() }),
 	findClaim: async ({ transaction }) => {
 		const value = await redisStore?.findClaim(transaction)
 		return value === undefined ? {} : { value }
