@@ -126,7 +126,9 @@ export class Sessions {
 	 * @returns how many were ended; 0 when there was none any more
 	 * @throws ERR_BAD_REQUEST the text is no session id of this application, or of a secret that is gone
 	 * @throws ERR_AMBIGUOUS_USER two users of the tenant go by that name: nobody is signed out
-	 * @throws ERR_STORE_UNAVAILABLE, ERR_OVERLOADED, ERR_WORKER_FAILED when the store could not be told: it is told later
+	 * @throws ERR_STORE_UNAVAILABLE, ERR_OVERLOADED, ERR_WORKER_FAILED when the store could not be told. What was found, or
+	 * named by its id, is ended in this process, and in the store as soon as that can be told; a user who could not be
+	 * looked up is not
 	 * @throws ERR_BROKER_CLOSED
 	 */
 	async revoke(which: string | UserReference): Promise<number> {
@@ -184,8 +186,10 @@ export class Sessions {
 			const found = store.find(partition)
 			return found ? [found] : []
 		}
-		const { exists, account } = await pool.run('whose', { partition })
-		return exists ? [{ partition, ...(account && { account }) }] : []
+		const seen = await pool.run('whose', { partition }).catch(() => undefined)
+		// What can't be looked at is ended all the same, now or when the store is back.
+		if (!seen) return [{ partition }]
+		return seen.exists ? [{ partition, ...(seen.account && { account: seen.account }) }] : []
 	}
 
 	#listed({ partition, account, expiresOn }: FoundPartition): Required<ListedSession> {

@@ -204,6 +204,20 @@ for (const kind of ['memory', 'Redis'] as const)
 				}
 			})
 
+			it('are ended by id also while the store takes nothing: as soon as it does', async () => {
+				const { browser } = await signIn(ada)
+				const [session] = await list(app.broker)
+				await client().acl('SETUSER', 'default', '-eval', '-evalsha')
+				try {
+					const ended = app.broker.sessions.revoke(session?.id ?? '')
+					await assert.rejects(ended, code('ERR_STORE_UNAVAILABLE'))
+				} finally {
+					await client().acl('SETUSER', 'default', '+eval', '+evalsha')
+				}
+				while ((await keysOf('t')).length > 0) await turn()
+				assert.equal((await browser.get(`${app.origin}/token`)).status, 401)
+			})
+
 			it('are looked through in small steps, whatever else is in Redis', async () => {
 				await signIn(ada)
 				const pipeline = client().pipeline()
@@ -310,6 +324,7 @@ for (const kind of ['memory', 'Redis'] as const)
 			})
 
 			it('are administered by a Redis user who may SCAN, beside what the README grants', async () => {
+				await client().acl('LOG', 'RESET')
 				await client().acl('SETUSER', 'admin', 'on', '>a password', ...serverRights.rules, '+scan')
 				const admin = await start({
 					store: redisTokenStore({ path: redis.path, username: 'admin', password: 'a password' }),
