@@ -6,6 +6,7 @@ import { type AcquiredToken, type Outcome, toAcquiredToken, withOutcome } from '
 import { acquireInSteps, type Step } from './acquisition.js'
 import { checkConnectivity } from './check-connectivity.js'
 import { type AssertionCache, createAssertionCache } from './client-assertion.js'
+import { describe, type SettingsDescription } from './describe-settings.js'
 import { type Acquisition, publishAcquisition } from './diagnostics.js'
 import { BrokerError } from './errors.js'
 import { createHttp, type Http } from './network.js'
@@ -82,6 +83,8 @@ const wayBack = 250
 export class TokenBroker {
 	/** The sessions of everybody: lists, finds, ends and cleans them. */
 	readonly sessions: Sessions
+	/** `describe()`: every setting in effect, safe to print: a secret is `(set, 44 bytes)`. */
+	readonly settings: { describe(): SettingsDescription }
 	readonly #settings: Settings
 	readonly #pool: WorkerPool
 	readonly #held: AccessTokenCache
@@ -109,6 +112,7 @@ export class TokenBroker {
 	#closing: Promise<void> | undefined
 
 	private constructor(settings: Settings, pool: WorkerPool) {
+		this.settings = Object.freeze({ describe: () => describe(settings) })
 		this.#settings = settings
 		this.#pool = pool
 		this.#held = new AccessTokenCache(settings.cache)

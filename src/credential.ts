@@ -1,5 +1,6 @@
 import { createHash, createPrivateKey, createSecretKey, X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
+import { described, masked } from './described.js'
 import { BrokerError } from './errors.js'
 import type { WireCredential } from './wire.js'
 
@@ -35,22 +36,27 @@ export interface CredentialSource {
 	readonly rolls: boolean
 	/** The file to watch. */
 	readonly file?: string
+	/** The option that it came from, safe to print. */
+	readonly description: Readonly<Record<string, unknown>>
 }
 
 /** The source for checked options; with neither of the two, assertions of the application's own. */
 export function credentialSource({ clientSecret, clientCertificate }: CredentialOptions): CredentialSource {
-	if (typeof clientSecret === 'string') return fixed(toSecret(clientSecret))
+	if (typeof clientSecret === 'string')
+		return fixed(toSecret(clientSecret), { clientSecret: masked(clientSecret) })
 	if (clientSecret)
 		return {
 			kind: 'secret',
 			rolls: true,
+			description: { clientSecret: described(clientSecret) },
 			load: async () => toSecret(await called(clientSecret, 'clientSecret')),
 		}
-	if (!clientCertificate) return fixed({ kind: 'assertion' })
+	if (!clientCertificate) return fixed({ kind: 'assertion' }, {})
 	if (typeof clientCertificate === 'function')
 		return {
 			kind: 'certificate',
 			rolls: true,
+			description: { clientCertificate: described(clientCertificate) },
 			load: async () => toCertificate(await called(clientCertificate, 'clientCertificate')),
 		}
 	if ('file' in clientCertificate) {
@@ -59,11 +65,18 @@ export function credentialSource({ clientSecret, clientCertificate }: Credential
 			kind: 'certificate',
 			rolls: true,
 			file,
+			description: { clientCertificate: { file: described(file) } },
 			load: async () => toCertificate(readCertificate(await pemOf(file))),
 		}
 	}
-	const certificate = toCertificate(clientCertificate)
-	return fixed(certificate)
+	const { thumbprintSha256, privateKey, x5c } = clientCertificate
+	return fixed(toCertificate(clientCertificate), {
+		clientCertificate: {
+			thumbprintSha256,
+			privateKey: masked(privateKey),
+			...(x5c !== undefined && { x5c: masked(x5c) }),
+		},
+	})
 }
 
 /** Key and certificates of a PEM file, as Azure's SDKs take it. */
@@ -99,8 +112,8 @@ export function isClientCertificate(value: unknown): value is ClientCertificate 
 	}
 }
 
-function fixed(credential: WireCredential): CredentialSource {
-	return { kind: credential.kind, rolls: false, load: async () => credential }
+function fixed(credential: WireCredential, description: CredentialSource['description']): CredentialSource {
+	return { kind: credential.kind, rolls: false, load: async () => credential, description }
 }
 
 /** Neither the error's message nor what was returned is told: both may hold the secret. */

@@ -1,4 +1,6 @@
+import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
+import { parseEnv } from 'node:util'
 import { redisTokenStore } from './redis-token-store.js'
 
 type Environment = Readonly<Record<string, string | undefined>>
@@ -10,13 +12,15 @@ const credentials = ['clientSecret', 'clientCertificate', 'clientAssertion']
 /**
  * Completes options with what the environment says, under the names of Azure's own SDKs and the original
  * aiohttp_msal's. An option always wins; a credential among the options rules out those of the environment.
+ * What the environment says counts before the same name in `envFile`; neither is changed.
  * Nothing is checked here: that is `resolveSettings`' part, which tells everything at once.
  */
 export function withEnvironment(
-	{ environmentPrefix = '', ...options }: Options = {},
+	{ environmentPrefix = '', envFile, ...options }: Options = {},
 	environment: Environment = process.env,
 ): Options {
-	const value = (name: string) => environment[name]?.trim() || undefined
+	const file = envFile === undefined ? {} : readEnvFile(envFile)
+	const value = (name: string) => (environment[name] ?? file?.[name])?.trim() || undefined
 	const mine: Read = (name) => value(`${environmentPrefix}${name}`)
 	const read: Read = (name) => mine(name) ?? value(name)
 	// All names of one setting with the prefix before any without: a credential of another application that happens
@@ -38,6 +42,8 @@ export function withEnvironment(
 	const noProxy = first((from) => from('NO_PROXY') ?? from('no_proxy'))
 	return {
 		...(redis !== undefined && { store: storeOf(redis) }),
+		// One that can't be read stays, to be refused with all else.
+		...(file === undefined && { envFile }),
 		...definedOnly({ secrets: listOf(read('MSAL_SECRETS')) }),
 		...definedOnly(options),
 		auth: { ...fromEnvironment, ...given },
@@ -86,6 +92,14 @@ function credentialOf(read: Read): Options | undefined {
 function storeOf(url: string): unknown {
 	try {
 		return redisTokenStore(url)
+function readEnvFile(file: unknown): Environment | undefined {
+	try {
+		return parseEnv(readFileSync(file as string, 'utf8')) as Environment
+	} catch {
+		return undefined
+	}
+}
+
 	} catch {
 		return url
 	}

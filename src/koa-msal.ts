@@ -1,5 +1,6 @@
 import type { Middleware } from 'koa'
 import { TokenBroker } from './broker.js'
+import { describe, type SettingsDescription } from './describe-settings.js'
 import { withEnvironment } from './environment.js'
 import { createMsalRoutes } from './koa/routes.js'
 import { type MsalSession, sessionMiddleware } from './koa/session.js'
@@ -10,6 +11,11 @@ export interface KoaMsalEnvironmentOptions extends Omit<KoaMsalOptions, 'auth'> 
 	readonly auth?: Partial<AuthOptions>
 	/** Put before the names of environment variables: with `X_`, `X_AZURE_CLIENT_ID` counts before `AZURE_CLIENT_ID`. */
 	readonly environmentPrefix?: string
+	/**
+	 * A file of `NAME=value` lines, like `.env`, read once at the start. What the environment has under the same name
+	 * counts before it; `process.env` is not changed. Default: none is read.
+	 */
+	readonly envFile?: string
 }
 
 /** The parts of one application. */
@@ -33,4 +39,13 @@ export async function koaMsal(options: KoaMsalEnvironmentOptions = {}): Promise<
 	const msalSession = sessionMiddleware(settings)
 	TokenBroker.closeWith(broker, () => msalSession.close())
 	return { broker, msalSession, msalRoutes: createMsalRoutes(broker) }
+}
+
+/**
+ * The settings that {@link koaMsal} would work with, every one of them, by the names of the options; safe to print:
+ * a secret is `(set, 44 bytes)`, a function its name.
+ * @throws ERR_CONFIG naming every setting that is missing or wrong
+ */
+export function describeSettings(options: KoaMsalEnvironmentOptions = {}): SettingsDescription {
+	return describe(resolveSettings(withEnvironment({ ...options })))
 }

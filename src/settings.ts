@@ -224,6 +224,7 @@ const expectations: Record<string, string> = {
 	'outOfBand.scopes': 'a list of the scopes that forUser may be asked for, like ["User.Read"]',
 	'graph.endpoint': 'an https URL like https://graph.microsoft.com/v1.0',
 	trustedProxies: 'a list of IP addresses or CIDR ranges, like ["10.0.0.0/8"]',
+	envFile: 'a readable file of NAME=value lines, like .env, given to koaMsal()',
 }
 
 const whole = (min: number, max: number, fallback: number) => z.int().min(min).max(max).default(fallback)
@@ -333,6 +334,8 @@ const shape = z.strictObject({
 		),
 	}),
 	trustedProxies: z.array(z.string().refine(isAddressRange)).default([]),
+	// Read by then, if it can be.
+	envFile: z.never().optional(),
 })
 
 /**

@@ -154,6 +154,7 @@ describe('the public names', () => {
 			'createMsalRoutes',
 			'createMsalSession',
 			'createTokenBroker',
+			'describeSettings',
 			'koaMsal',
 			'memoryTokenStore',
 			'redisTokenStore',

@@ -229,6 +229,40 @@ describe('the environment', () => {
 		assert.equal(await auth.clientAssertion?.(request), 'second')
 	})
 
+	it('is completed by a file, counts before it, and is not changed', async () => {
+		const envFile = await file(
+			'.env',
+			Object.entries({ ...azure, COOKIE_NAME: '"from-the-file" # a comment', X_SP_APP_ID: 'mine' })
+				.map(([name, value]) => `export ${name}=${value}`)
+				.join('\n'),
+		)
+		const environment = Object.freeze({
+			COOKIE_NAME: 'from-the-environment',
+			MSAL_SECRETS: `other-${secret}`,
+		})
+		const known = { ...process.env }
+		const { auth, session, secrets } = settings(environment, { envFile })
+		assert.equal(auth.clientId, clientId)
+		assert.equal(session.cookieName, 'from-the-environment')
+		assert.equal(secrets[0]?.export().toString(), `other-${secret}`)
+		assert.equal(settings({}, { envFile }).session.cookieName, 'from-the-file')
+		assert.equal(settings({}, { envFile, environmentPrefix: 'X_' }).auth.clientId, 'mine')
+		assert.deepEqual({ ...process.env }, known)
+	})
+
+	it('is told of a file that can’t be read together with the rest, and not which it was', () => {
+		assert.throws(
+			() => settings({}, { envFile: join(folder, canary) }),
+			(error: Error) => {
+				assert.ok(error instanceof BrokerError && error.code === 'ERR_CONFIG')
+				assert.match(error.message, /envFile is not valid: it should be a readable file/)
+				assert.match(error.message, /auth\.clientId is missing/)
+				assert.ok(!error.message.includes(canary))
+				return true
+			},
+		)
+	})
+
 	it('that says nothing is told everything that is missing, at once (J2)', () => {
 		assert.throws(
 			() => settings({}),
