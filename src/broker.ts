@@ -165,6 +165,11 @@ export class TokenBroker {
 		return broker.#http
 	}
 
+	/** The worker threads, for the verbs that are not the broker's own. */
+	static poolOf(broker: TokenBroker): WorkerPool {
+		return broker.#pool
+	}
+
 	/** Has something closed together with the broker. */
 	static closeWith(broker: TokenBroker, close: () => Promise<void>): void {
 		broker.#closeToo.push(close)

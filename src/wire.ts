@@ -278,6 +278,47 @@ export interface AcquireResult {
 	readonly unsaved?: UnsavedBlob
 }
 
+/** A record of the original's. */
+export interface ImportRecordParams {
+	/** The session id that its cookie has. */
+	readonly id: string
+	/** As Redis has it. */
+	readonly record: string
+	/** Milliseconds that Redis would keep it; `undefined`: for ever, which a fault of the original leads to. */
+	readonly timeToLive?: number
+	/** Milliseconds after its last change for which the original takes it. */
+	readonly maxAge: number
+	/** Milliseconds that a session lives at most. */
+	readonly absoluteTimeout: number
+	readonly dryRun: boolean
+}
+
+/** What became of it. */
+export type ImportRecordResult =
+	| { readonly state: 'imported' }
+	/** By an earlier run; whether its cookie has come since or not. */
+	| { readonly state: 'known' }
+	| {
+			readonly state: 'skipped'
+			readonly reason:
+				| 'nobody is signed in'
+				| 'too old'
+				| 'several people'
+				| 'no refresh token'
+				| 'another client'
+				| 'another authority'
+	  }
+	| { readonly state: 'damaged' }
+
+/** A session that was imported. */
+export type FoundImport =
+	/** There is none, and there was none. */
+	| { readonly state: 'unknown' }
+	/** Its cookie has come before. */
+	| { readonly state: 'used' }
+	/** `account` is what the original's record said. */
+	| { readonly state: 'waiting'; readonly partition: string; readonly account: SignedInAccount }
+
 /** Every task a worker does: its parameters and its result. */
 export interface WireTasks {
 	/** Proves that a worker loads and, with Redis, that it can reach it. */
@@ -322,6 +363,17 @@ export interface WireTasks {
 	}
 	/** Whether a partition is still there. */
 	exists: { params: { readonly partition: string }; result: { readonly exists: boolean } }
+	/** Turns a record of the original into a session that waits for its cookie. */
+	importRecord: { params: ImportRecordParams; result: ImportRecordResult }
+	findImported: { params: { readonly id: string }; result: FoundImport }
+	/**
+	 * Takes an imported session, so that nobody else can: `unproven` when the provider has not said yet whose it is,
+	 * and `used` when somebody has taken it before.
+	 */
+	takeImported: {
+		params: { readonly id: string; readonly partition: string }
+		result: { readonly state: 'taken' | 'unproven' | 'used' }
+	}
 	/** Reads the mark of a transaction that was used: absent when it was not, empty when its sign-in failed. */
 	findClaim: { params: { readonly transaction: string }; result: { readonly value?: string } }
 }

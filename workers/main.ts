@@ -5,6 +5,8 @@ import { checkConnectivity } from './check-connectivity.js'
 import { cleanSessions } from './clean-sessions.js'
 import { redisStore } from './context.js'
 import { useCredential } from './credential.js'
+import { importRecord } from './import-record.js'
+import { findImported, takeImported } from './imported.js'
 import { listSessions } from './list-sessions.js'
 import { authority } from './provider.js'
 import { redeem } from './redeem.js'
@@ -16,8 +18,11 @@ type Tasks = { [T in TaskName]: (params: WireTasks[T]['params']) => Promise<Wire
 
 const tasks: Tasks = {
 	acquire,
+	findImported,
+	importRecord,
 	redeem,
 	save,
+	takeImported,
 	exists: async ({ partition }) => ({ exists: redisStore ? await redisStore.exists(partition) : true }),
 	metadata: async () => (await authority()).metadata,
 	signOut: async ({ partition, account }) => {

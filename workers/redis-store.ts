@@ -164,6 +164,7 @@ export function createRedisStore(client: RedisClient, namespace: string, leaseTi
 	const leaseKey = (partition: string) => `${namespace}:l:{${partition}}`
 	const failureKey = (partition: string) => `${namespace}:f:{${partition}}`
 	const claimKey = (transaction: string) => `${namespace}:u:${transaction}`
+	const importedKey = (name: string) => `${namespace}:o:${name}`
 	const throttleKey = (tenant: string) => `${namespace}:h:${tenant}`
 
 	/**
@@ -374,6 +375,23 @@ export function createRedisStore(client: RedisClient, namespace: string, leaseTi
 			}),
 		findClaim: (transaction: string) =>
 			onRedis(client, async () => (await client.get(claimKey(transaction))) ?? undefined),
+		/** Sessions of the original that wait for their cookie, and the marks of those that it came for. */
+		imported: {
+			/** Remembers one, and that there was one, for so many milliseconds. @returns false when there was one already */
+			add: (name: string, value: string, lifetime: number) =>
+				onRedis(client, async () => {
+					const earlier = await client.set(importedKey(name), value, 'PX', lifetime, 'NX', 'GET')
+					// Our own: the answer to a first attempt was lost.
+					return earlier === null || earlier === value
+				}),
+			find: (name: string) => onRedis(client, async () => (await client.get(importedKey(name))) ?? undefined),
+			/** Puts a mark in the place of a session. @returns whether the session was there, and is ours now */
+			take: (name: string, value: string, mark: string) =>
+				onRedis(client, async () => {
+					const earlier = await client.set(importedKey(name), mark, 'KEEPTTL', 'XX', 'GET')
+					return earlier === value || earlier === mark
+				}),
+		},
 		/** Tells all processes that the provider wants a tenant's calls to stop for a while. */
 		throttle: (tenant: string, milliseconds: number) =>
 			onRedis(client, async () => {

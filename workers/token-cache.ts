@@ -205,16 +205,19 @@ export function findRefreshToken(cache: TokenCacheJson, clientId: string): strin
 /**
  * A cache with what a refresh brought, as MSAL would have stored it: an access token takes the place of those of its
  * account and tenant with which it shares a scope (of OpenID Connect's own, none counts), so that nobody keeps the
- * one that was refused; and a refresh token that of its client, whatever name of the cloud it was stored under.
+ * one that was refused; and a refresh token that of its client, whatever name of the cloud it was stored under. An
+ * id_token takes the place of what a record of the original said of the person.
  */
 export function withRefreshed(cache: TokenCacheJson, answer: TokenCacheJson): TokenCacheJson {
 	const fresh = Object.values(answer.AccessToken ?? {})
 	const clients = new Set(Object.values(answer.RefreshToken ?? {}).map(({ client_id }) => client_id))
+	const says = Object.keys(answer.IdToken ?? {}).length > 0
 	return mergeTokenCaches(
 		{
 			...cache,
 			AccessToken: withoutEntries(cache.AccessToken, (entry) => fresh.some((one) => replaces(one, entry))),
 			RefreshToken: withoutEntries(cache.RefreshToken, ({ client_id }) => clients.has(client_id)),
+			IdToken: withoutEntries(cache.IdToken, (entry) => says && !isSigned(entry)),
 		},
 		answer,
 	)
@@ -242,6 +245,11 @@ function scopesOf(target: string | undefined): string[] {
 		.toLowerCase()
 		.split(' ')
 		.filter((scope) => scope !== '' && !oidcScopes.has(scope))
+}
+
+/** Whether an id_token is the provider's word; one that was imported from the original has no signature. */
+export function isSigned({ secret }: { readonly secret?: string }): boolean {
+	return typeof secret === 'string' && /\.[\w-]+$/.test(secret)
 }
 
 /** Entries of both, entry by entry; where both have one, the second's. */
