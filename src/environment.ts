@@ -40,14 +40,18 @@ export function withEnvironment(
 	const cookieName = read('COOKIE_NAME')
 	const proxy = first((from) => from('HTTPS_PROXY') ?? from('https_proxy'))
 	const noProxy = first((from) => from('NO_PROXY') ?? from('no_proxy'))
+	const legacyCookie = read('MSAL_LEGACY_COOKIE')
 	return {
-		...(redis !== undefined && { store: storeOf(redis) }),
 		// One that can't be read stays, to be refused with all else.
 		...(file === undefined && { envFile }),
+		...(redis !== undefined && { store: storeOf(redis) }),
 		...definedOnly({ secrets: listOf(read('MSAL_SECRETS')) }),
 		...definedOnly(options),
 		auth: { ...fromEnvironment, ...given },
 		...(cookieName !== undefined && { session: completed({ cookieName }, options.session) }),
+		...(legacyCookie !== undefined && {
+			legacyCookie: completed({ name: legacyCookie }, options.legacyCookie),
+		}),
 		...(proxy !== undefined && {
 			network: completed({ proxy, ...(noProxy !== undefined && { noProxy }) }, options.network),
 		}),
@@ -88,10 +92,6 @@ function credentialOf(read: Read): Options | undefined {
 	return undefined
 }
 
-/** A malformed URL stays what it is, to be refused with all else. */
-function storeOf(url: string): unknown {
-	try {
-		return redisTokenStore(url)
 function readEnvFile(file: unknown): Environment | undefined {
 	try {
 		return parseEnv(readFileSync(file as string, 'utf8')) as Environment
@@ -100,6 +100,10 @@ function readEnvFile(file: unknown): Environment | undefined {
 	}
 }
 
+/** A malformed URL stays what it is, to be refused with all else. */
+function storeOf(url: string): unknown {
+	try {
+		return redisTokenStore(url)
 	} catch {
 		return url
 	}

@@ -126,6 +126,17 @@ export interface KoaMsalOptions {
 	 * redirect URI never depend on a header. Default `[]`.
 	 */
 	readonly trustedProxies?: readonly string[]
+	/**
+	 * Accepts the session cookie of the original, aiohttp_msal, once, for a session that `npx koa-msal import` has
+	 * brought over, so that nobody has to sign in again. The person is let in when the provider has taken the refresh
+	 * token and said itself who that is. Needs Redis. Default: not accepted.
+	 */
+	readonly legacyCookie?: {
+		/** The original's `COOKIE_NAME`. Default `AIOHTTP_SESSION`. */
+		readonly name?: string
+		/** The original's `DOMAIN`, which its cookie was set for. Default: the redirect URI's host. */
+		readonly domain?: string
+	}
 }
 
 /** Options, checked and completed. Frozen; nothing reads the options after this. */
@@ -164,6 +175,7 @@ export interface Settings {
 	readonly outOfBand: { readonly scopes: readonly string[] }
 	readonly graph: { readonly endpoint: string }
 	readonly trustedProxies: readonly string[]
+	readonly legacyCookie?: { readonly name: string; readonly domain: string }
 	/** Prefix of all Redis keys: a hash of the client id, because services share a Redis. */
 	readonly namespace: string
 	/** Suffix of all cookie names: a hash of the client id, because services share a host. */
@@ -224,6 +236,9 @@ const expectations: Record<string, string> = {
 	'outOfBand.scopes': 'a list of the scopes that forUser may be asked for, like ["User.Read"]',
 	'graph.endpoint': 'an https URL like https://graph.microsoft.com/v1.0',
 	trustedProxies: 'a list of IP addresses or CIDR ranges, like ["10.0.0.0/8"]',
+	legacyCookie: '{ name?, domain? } of the original’s session cookie (MSAL_LEGACY_COOKIE for the name)',
+	'legacyCookie.name': 'letters, digits, - and _ (MSAL_LEGACY_COOKIE), like AIOHTTP_SESSION',
+	'legacyCookie.domain': 'a host name, like app.example',
 	envFile: 'a readable file of NAME=value lines, like .env, given to koaMsal()',
 }
 
@@ -334,6 +349,18 @@ const shape = z.strictObject({
 		),
 	}),
 	trustedProxies: z.array(z.string().refine(isAddressRange)).default([]),
+	legacyCookie: z
+		.strictObject({
+			name: z
+				.string()
+				.regex(/^[\w-]{1,64}$/)
+				.default('AIOHTTP_SESSION'),
+			domain: z
+				.string()
+				.regex(/^[\w-]+(\.[\w-]+)*$/)
+				.optional(),
+		})
+		.optional(),
 	// Read by then, if it can be.
 	envFile: z.never().optional(),
 })
@@ -422,6 +449,12 @@ function complete(data: z.infer<typeof shape>, ca: string | undefined): Settings
 		outOfBand: data.outOfBand,
 		graph: { endpoint: data.graph.endpoint.replace(/\/+$/, '') },
 		trustedProxies: data.trustedProxies,
+		...(data.legacyCookie && {
+			legacyCookie: {
+				name: data.legacyCookie.name,
+				domain: data.legacyCookie.domain ?? new URL(auth.redirectUri).hostname,
+			},
+		}),
 		namespace: `koa-msal:${hash.slice(0, 16)}`,
 		cookieSuffix: hash.slice(0, 8),
 	}

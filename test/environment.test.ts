@@ -263,6 +263,19 @@ describe('the environment', () => {
 		)
 	})
 
+	it('accepts the cookie of the original by name', () => {
+		assert.equal(settings(azure).legacyCookie, undefined)
+		assert.deepEqual(settings({ ...azure, MSAL_LEGACY_COOKIE: 'AIOHTTP_SESSION' }).legacyCookie, {
+			name: 'AIOHTTP_SESSION',
+			domain: 'app.example',
+		})
+		const legacyCookie = { name: 'mine', domain: 'example' }
+		const mine = settings({ ...azure, MSAL_LEGACY_COOKIE: 'theirs' }, { legacyCookie })
+		assert.deepEqual(mine.legacyCookie, legacyCookie)
+		for (const bad of [{ name: 'a b' }, { domain: 'a b' }, { other: 1 }, true])
+			assert.throws(() => settings(azure, { legacyCookie: bad }), /legacyCookie/)
+	})
+
 	it('that says nothing is told everything that is missing, at once (J2)', () => {
 		assert.throws(
 			() => settings({}),

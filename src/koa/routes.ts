@@ -5,6 +5,7 @@ import { BrokerError } from '../errors.js'
 import { fetchPhoto } from '../graph.js'
 import { ticketOf } from '../session.js'
 import { callback } from './callback.js'
+import { acceptLegacyCookie } from './legacy-cookie.js'
 import { type Login, offerLogin, requireSessionAccess, sendToProvider } from './login.js'
 import { logout } from './logout.js'
 import { protect } from './page.js'
@@ -77,11 +78,13 @@ export function createMsalRoutes(broker: TokenBroker, options: RouteOptions = {}
 	const routes = router.routes() as unknown as Middleware
 	const starts = [`${prefix}/`, settings.auth.redirectUri.pathname].map((path) => path.toLowerCase())
 	const isOurs = (path: string) => starts.some((start) => path.toLowerCase().startsWith(start))
+	const acceptLegacy = acceptLegacyCookie(broker)
 	return function msalRoutes(ctx, next) {
 		requireSessionAccess(ctx)
 		offerLogin(ctx, login)
 		// The router would try each of its patterns on each of the application's own requests.
-		return isOurs(ctx.path) ? routes(ctx, next) : next()
+		const go = () => (isOurs(ctx.path) ? routes(ctx, next) : next())
+		return acceptLegacy(ctx)?.then(go) ?? go()
 	}
 }
 

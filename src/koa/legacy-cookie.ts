@@ -1,0 +1,96 @@
+import { stringifySetCookie } from 'cookie'
+import type { Context } from 'koa'
+import { TokenBroker } from '../broker.js'
+import { BrokerError } from '../errors.js'
+import { type SessionTicket, ticketOf } from '../session.js'
+import { readCookieValues } from './cookies.js'
+import { isCrossSite } from './cross-site.js'
+import { requireSessionAccess } from './login.js'
+import type { SessionData } from './session.js'
+
+/** What aiohttp_session makes of an id: `uuid.uuid4().hex`. */
+const sessionId = /^[0-9a-f]{32}$/
+
+/** Refusals that no second try will change; what else fails is tried again with the next request. */
+const final = new Set(['ERR_SIGNED_OUT', 'ERR_INTERACTION_REQUIRED'])
+
+/**
+ * Signs in who brings the cookie of the original, aiohttp_msal, for a session that was imported: once, and only when
+ * the provider has taken its refresh token and said itself whose it is.
+ * @returns `undefined` at once for a request without that cookie
+ */
+export function acceptLegacyCookie(broker: TokenBroker): (ctx: Context) => Promise<void> | undefined {
+	const settings = TokenBroker.settingsOf(broker)
+	const { legacyCookie } = settings
+	if (!legacyCookie) return () => undefined
+	return (ctx) => {
+		// One that is set for the domain as well as for the host comes twice.
+		const ids = readCookieValues(ctx.req, legacyCookie.name).slice(0, 2)
+		if (ids.length === 0 || ticketOf(ctx.session)) return undefined
+		// The original's cookie is SameSite=None: another site must not have it spent, nor act with what it leads to. A
+		// link from there may, for the new cookie then is kept.
+		if (isCrossSite(ctx, settings) && !isNavigation(ctx)) return undefined
+		if (ctx.path === settings.auth.redirectUri.pathname) return undefined
+		return accept(ctx, broker, [...new Set(ids)], legacyCookie)
+	}
+}
+
+async function accept(
+	ctx: Context,
+	broker: TokenBroker,
+	ids: readonly string[],
+	cookie: { readonly name: string; readonly domain: string },
+): Promise<void> {
+	for (const id of ids) {
+		if (!sessionId.test(id)) continue
+		const found = await exchange(broker, id).catch((error: unknown) => {
+			if (!(error instanceof BrokerError)) throw error
+			// Whoever it was may go on as nobody, and comes again.
+			ctx.app.emit('error', error, ctx)
+			return undefined
+		})
+		if (found === undefined || found === 'unknown') continue
+		expire(ctx, cookie)
+		if (found === 'used') continue
+		const session = ctx.session as SessionData & { regenerate(): Promise<void> }
+		session.msal = found
+		if (requireSessionAccess(ctx).id !== undefined) await session.regenerate()
+		return
+	}
+}
+
+/**
+ * Of several requests at once, one gets the session. What the record of the original said of the person is replaced
+ * by what the provider says.
+ * @throws ERR_IDP_UNAVAILABLE, ERR_STORE_UNAVAILABLE and the like: nothing was used up
+ */
+async function exchange(broker: TokenBroker, id: string): Promise<SessionTicket | 'unknown' | 'used'> {
+	const pool = TokenBroker.poolOf(broker)
+	const found = await pool.run('findImported', { id })
+	if (found.state !== 'waiting') return found.state
+	const { partition, account } = found
+	const token = await broker.acquireSilent({ msal: { partition, account } }).catch((error: unknown) => {
+		if (error instanceof BrokerError && final.has(error.code)) return undefined
+		throw error
+	})
+	const { state } = await pool.run('takeImported', { id, partition })
+	if (state === 'taken' && token) return { partition, account: token.account }
+	if (state !== 'used') await broker.signOut({ msal: { partition, account } })
+	return 'used'
+}
+
+/** A page that another site leads to, in a window of its own: not an image, a script, a frame or a form. */
+function isNavigation(ctx: Context): boolean {
+	return (
+		ctx.method === 'GET' &&
+		ctx.get('Sec-Fetch-Mode') === 'navigate' &&
+		ctx.get('Sec-Fetch-Dest') === 'document'
+	)
+}
+
+/** With and without the domain: which of them it was set with, no browser says. */
+function expire(ctx: Context, { name, domain }: { readonly name: string; readonly domain: string }): void {
+	const attributes = { path: '/', httpOnly: true, secure: true, sameSite: 'none', maxAge: 0 } as const
+	for (const where of [{}, { domain }])
+		ctx.append('Set-Cookie', stringifySetCookie({ name, value: '', ...attributes, ...where }))
+}
