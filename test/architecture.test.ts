@@ -107,9 +107,20 @@ describe('imports', () => {
 	it('of the rooms below lead neither to the broker nor to Koa', () => {
 		const above = ['src/broker.ts', 'src/koa-msal.ts', 'src/index.ts', 'src/remote.ts', 'src/graph.ts']
 		const isAbove = (file: string) =>
-			above.includes(file) || inFolder('src/koa')(file) || inFolder('src/remote')(file)
+			above.includes(file) || ['src/koa', 'src/remote', 'src/cli'].some((folder) => inFolder(folder)(file))
 		assert.deepEqual(
 			violations(({ from, to, typeOnly }) => !isAbove(from) && isAbove(to) && !typeOnly),
+			[],
+		)
+	})
+
+	it('lead from the command line to the broker, and from nothing to the command line', () => {
+		assert.deepEqual(
+			violations(({ from, to }) => !inFolder('src/cli')(from) && inFolder('src/cli')(to)),
+			[],
+		)
+		assert.deepEqual(
+			violations(({ from, to }) => inFolder('src/cli')(from) && inFolder('src/koa')(to)),
 			[],
 		)
 	})
@@ -128,6 +139,7 @@ describe('imports', () => {
 		assert.deepEqual(users('piscina'), ['src/worker-pool.ts'])
 		assert.ok(users('comlink').length <= 2 && users('comlink').every((file) => file.startsWith('src/remote')))
 		assert.deepEqual(users('@azure/msal-node'), ['workers/msal-client.ts'])
+		assert.ok(users('commander').every(inFolder('src/cli')))
 		for (const name of ['koa', 'koa-session', 'koa-redis', '@koa/router'])
 			assert.ok(users(name).every(inFolder('src/koa')), name)
 	})

@@ -1,0 +1,122 @@
+import { readFileSync } from 'node:fs'
+import { Command, CommanderError } from 'commander'
+import type { TokenBroker } from '../broker.js'
+import { BrokerError } from '../errors.js'
+import type { CleanOptions, SessionFilter } from '../sessions.js'
+import type { UserReference } from '../wire.js'
+import { check } from './check.js'
+import { parseDays } from './days.js'
+import { createOutput, type Output, type Terminal } from './output.js'
+import { cleanSessions } from './sessions-clean.js'
+import { findSessions } from './sessions-find.js'
+import { listSessions } from './sessions-list.js'
+import { revokeSessions } from './sessions-revoke.js'
+import { parseUser, parseUserOrId } from './user.js'
+import { type SettingsSource, withBroker } from './with-broker.js'
+
+/** Options of every command. */
+interface CommonOptions extends Omit<SettingsSource, 'environment'> {
+	readonly json?: true
+}
+
+const exitCodes = { ok: 0, failed: 1, usage: 2 } as const
+
+/** Runs one command. @returns the exit code: 0, 1 when it failed, 2 when it was not understood */
+export async function run(argv: readonly string[], terminal: Terminal): Promise<number> {
+	let ok = true
+	let output = createOutput(terminal, argv.includes('--json'))
+	const program = new Command('koa-msal')
+		.description('Looks after the sessions of an application that signs people in with koa-msal.')
+		.version(version())
+		.option('--env-file <file>', 'file of NAME=value lines; what the environment says counts before it')
+		.option('--prefix <prefix>', 'put before the names of environment variables, like X_')
+		.option('--json', 'answer programs: JSON, one document a line')
+		.showHelpAfterError('(--help says what there is)')
+		.configureOutput({
+			writeOut: (text) => terminal.stdout.write(text),
+			writeErr: (text) => terminal.stderr.write(text),
+		})
+		.exitOverride()
+
+	/** An action that gets a broker, what the command line says, and where to write. */
+	const action =
+		<A>(
+			work: (
+				broker: TokenBroker,
+				output: Output,
+				given: A,
+				options: Record<string, unknown>,
+			) => Promise<void>,
+		) =>
+		async (...args: unknown[]) => {
+			const command = args.at(-1) as Command
+			const { json, envFile, prefix, ...options } = command.optsWithGlobals<CommonOptions>()
+			output = createOutput(terminal, json === true)
+			const source = {
+				environment: terminal.env,
+				...(envFile !== undefined && { envFile }),
+				...(prefix !== undefined && { prefix }),
+			}
+			await withBroker(source, (broker) => work(broker, output, args[0] as A, options))
+		}
+
+	const sessions = program.command('sessions').description('who is signed in')
+	sessions
+		.command('list')
+		.description('lists all sessions; with --json, one a line')
+		.option('--tenant-id <id>', 'of one tenant')
+		.option('--object-id <id>', 'of one object id')
+		.action(action((broker, out, _, filter) => listSessions(broker, out, filter as SessionFilter)))
+	sessions
+		.command('find')
+		.description('lists the sessions of one user')
+		.argument('<user>', '<tenant id>/<object id> or <tenant id>/<mail address>', parseUser)
+		.action(action<UserReference>(findSessions))
+	sessions
+		.command('revoke')
+		.description('ends one session, or all of one user, everywhere and at once')
+		.argument('<user|id>', 'a user, as for find, or the id of a session', parseUserOrId)
+		.action(action<UserReference | string>(revokeSessions))
+	sessions
+		.command('clean')
+		.description('removes what serves nobody any more; safe while people sign in')
+		.option('--older-than <days>', 'ends sessions that began longer ago', parseDays)
+		.option('--unknown-secrets', 'removes what is sealed under a secret that is not among these, too')
+		.action(action((broker, out, _, options) => cleanSessions(broker, out, options as CleanOptions)))
+
+	program
+		.command('check')
+		.description('says whether the settings are right, and what they name can be reached')
+		.action(async (_, command: Command) => {
+			const { json, ...source } = command.optsWithGlobals<CommonOptions>()
+			output = createOutput(terminal, json === true)
+			ok = await check({ environment: terminal.env, ...source }, output)
+		})
+
+	try {
+		await program.parseAsync([...argv], { from: 'user' })
+		return ok ? exitCodes.ok : exitCodes.failed
+	} catch (error) {
+		return tell(error, output)
+	}
+}
+
+/** What failed, without a stack: a message of this library holds no secret, and others' may. */
+function tell(error: unknown, output: Output): number {
+	// Commander has told it.
+	if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage
+	if (!(error instanceof BrokerError)) {
+		output.fail(
+			'ERR_UNEXPECTED',
+			`Something failed that should not: ${error instanceof Error ? error.name : 'unknown'}.`,
+		)
+		return exitCodes.failed
+	}
+	output.fail(error.code, error.message)
+	return error.code === 'ERR_BAD_REQUEST' ? exitCodes.usage : exitCodes.failed
+}
+
+function version(): string {
+	const manifest = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')
+	return (JSON.parse(manifest) as { version: string }).version
+}
