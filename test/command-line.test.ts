@@ -50,7 +50,7 @@ describe('the command line', () => {
 	it('says what there is, and its version', async () => {
 		const help = await koaMsalCommand(['--help'])
 		assert.equal(help.code, 0, help.stderr)
-		for (const name of ['sessions', 'check', '--env-file', '--prefix', '--json'])
+		for (const name of ['sessions', 'check', 'import', '--env-file', '--prefix', '--json'])
 			assert.ok(help.stdout.includes(name), name)
 		assert.match((await koaMsalHere(['--version'])).stdout, /^\d+\.\d+\.\d+/)
 		assert.equal((await koaMsalHere(['sessions', '--help'])).code, 0)
@@ -66,6 +66,7 @@ describe('the command line', () => {
 			['sessions', 'find', 'a/b/c'],
 			['sessions', 'clean', '--older-than', 'soon'],
 			['sessions', 'list', '--nothing'],
+			['import', '--cookie-name', 'a b'],
 		]) {
 			const { code, stdout, stderr } = await koaMsalHere(argv)
 			assert.deepEqual([code, stdout], [2, ''], argv.join(' '))

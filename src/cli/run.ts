@@ -1,11 +1,13 @@
 import { readFileSync } from 'node:fs'
-import { Command, CommanderError } from 'commander'
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import type { TokenBroker } from '../broker.js'
 import { BrokerError } from '../errors.js'
+import { redisTokenStore } from '../redis-token-store.js'
 import type { CleanOptions, SessionFilter } from '../sessions.js'
 import type { UserReference } from '../wire.js'
 import { check } from './check.js'
 import { parseDays } from './days.js'
+import { type ImportOptions, importSessions } from './import.js'
 import { createOutput, type Output, type Terminal } from './output.js'
 import { cleanSessions } from './sessions-clean.js'
 import { findSessions } from './sessions-find.js'
@@ -93,6 +95,29 @@ export async function run(argv: readonly string[], terminal: Terminal): Promise<
 			ok = await check({ environment: terminal.env, ...source }, output)
 		})
 
+	program
+		.command('import')
+		.description('brings over the sessions of aiohttp_msal, for the setting legacyCookie to exchange')
+		.option('--from <url>', 'the Redis that they are in (or KOA_MSAL_IMPORT_FROM); default: the store’s')
+		.option('--cookie-name <name>', 'the original’s COOKIE_NAME', parseCookieName)
+		.addOption(
+			new Option('--max-age <days>', 'the original’s max_age')
+				.argParser(parseDays)
+				.default(parseDays('90'), '90'),
+		)
+		.option('--dry-run', 'changes nothing', false)
+		.option('--delete', 'deletes the records that were imported, now or before', false)
+		.action(
+			action(async (broker, out, _, given) => {
+				// A URL with a password is better in the environment: everybody on the machine can read a command line.
+				const { from = terminal.env.KOA_MSAL_IMPORT_FROM, ...flags } = given as unknown as ImportFlags
+				await importSessions(broker, out, {
+					...flags,
+					...(from && { from: redisTokenStore(from).connection }),
+				})
+			}),
+		)
+
 	try {
 		await program.parseAsync([...argv], { from: 'user' })
 		return ok ? exitCodes.ok : exitCodes.failed
@@ -100,6 +125,8 @@ export async function run(argv: readonly string[], terminal: Terminal): Promise<
 		return tell(error, output)
 	}
 }
+
+type ImportFlags = Omit<ImportOptions, 'from'> & { readonly from?: string }
 
 /** What failed, without a stack: a message of this library holds no secret, and others' may. */
 function tell(error: unknown, output: Output): number {
@@ -114,6 +141,11 @@ function tell(error: unknown, output: Output): number {
 	}
 	output.fail(error.code, error.message)
 	return error.code === 'ERR_BAD_REQUEST' ? exitCodes.usage : exitCodes.failed
+}
+
+function parseCookieName(name: string): string {
+	if (!/^[\w-]{1,64}$/.test(name)) throw new InvalidArgumentError('It should be of letters, digits, - and _.')
+	return name
 }
 
 function version(): string {

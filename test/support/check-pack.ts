@@ -147,6 +147,16 @@ try {
 		run(application, 'npm', 'install', '--ignore-scripts', '--no-audit', '--no-fund', tarball, 'koa@3')
 		copyFileSync(join(root, 'test/support/pack-consumer.mjs'), join(application, 'consumer.mjs'))
 	})
+	await step('npx koa-msal says what there is', () => {
+		// Offline, so that it can be no other package's.
+		const help = run(application, 'npx', '--no-install', '--offline', 'koa-msal', '--help')
+		for (const name of ['sessions', 'check', 'import']) assert.match(help, new RegExp(`\\b${name}\\b`))
+		const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }
+		assert.equal(
+			run(application, 'npx', '--no-install', '--offline', 'koa-msal', '--version').trim(),
+			version,
+		)
+	})
 	await step('It signs somebody in', () => signInOnce(join(application, 'consumer.mjs')))
 	await step('An application in strict TypeScript compiles against it', () => checkTypes(application))
 	console.log(`The packed package works (${((performance.now() - started) / 1_000).toFixed(1)} s).`)
