@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { clientIds, clientSecrets, TENANT_ID } from '../dev/directory.js'
 import { people } from '../dev/people.js'
+import { createOutput } from '../src/cli/output.js'
 import { redisTokenStore, type SessionTicket } from '../src/index.js'
 import { type Application, createApplication, createWorld, type World } from './support/application.js'
 import { koaMsalCommand, koaMsalHere } from './support/command-line.js'
@@ -72,6 +73,30 @@ describe('the command line', () => {
 			assert.deepEqual([code, stdout], [2, ''], argv.join(' '))
 			assert.ok(stderr.length > 0 && !/\n\s+at /.test(stderr), stderr)
 		}
+	})
+
+	it('shows progress to people at a terminal, and to nobody else', () => {
+		const shown = (isTTY: boolean, json: boolean) => {
+			let stderr = ''
+			const write = (text: string) => {
+				stderr += text
+			}
+			const output = createOutput({ stdout: { write: () => {} }, stderr: { write, isTTY } }, json)
+			for (const done of [1, 2, 4]) output.progress(done, 4)
+			return stderr
+		}
+		assert.match(shown(true, false), /\r\[#{7}-{23}\] 1 of 4[\s\S]*\r\[#{30}\] 4 of 4\r +\r$/)
+		assert.equal(shown(false, false), '')
+		assert.equal(shown(true, true), '')
+	})
+
+	it('takes from names what would move a terminal’s cursor', () => {
+		let stdout = ''
+		const write = (text: string) => {
+			stdout += text
+		}
+		createOutput({ stdout: { write }, stderr: { write } }, false).line('Mallory\u001b[2J\u202e')
+		assert.equal(stdout, 'Mallory\u{fffd}[2J\u{fffd}\n')
 	})
 
 	it('lists sessions, finds one user’s, and ends them', async () => {

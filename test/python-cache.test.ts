@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { createOwnAuthority } from '../workers/own-authority.js'
 import { bringOver, isProven } from '../workers/python-cache.js'
+import { withRefreshed } from '../workers/token-cache.js'
 import { type PythonTokens, pythonCache } from './support/python-session.js'
 
 const clientId = '11111111-2222-3333-4444-555555555555'
@@ -68,6 +69,15 @@ describe('a token cache of MSAL-Python', () => {
 		assert.equal(isProven(cache), false)
 		assert.equal(isProven({ IdToken: { it: { secret: tokens.idToken } } }), true)
 		assert.equal(isProven({}), false)
+	})
+
+	it('has all that it said of the person replaced by what the provider says, whatever that calls itself', () => {
+		const { cache } = brought(pythonCache(tokens))
+		const said = { ...only(cache.IdToken as never), environment: 'login.windows.net', secret: tokens.idToken }
+		const refreshed = withRefreshed(cache, { IdToken: { 'another key': said } })
+		assert.deepEqual(refreshed.IdToken, { 'another key': said })
+		assert.equal(isProven(refreshed), true)
+		assert.equal(isProven(withRefreshed(cache, { IdToken: {} })), false)
 	})
 
 	it('is taken whatever the authority was called in it: common, a domain, another name of the cloud', () => {
