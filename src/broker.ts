@@ -6,6 +6,7 @@ import { type AcquiredToken, type Outcome, toAcquiredToken, withOutcome } from '
 import { acquireInSteps, type Step } from './acquisition.js'
 import { type AssertionCache, createAssertionCache } from './client-assertion.js'
 import { type Acquisition, publishAcquisition } from './diagnostics.js'
+import { createDownstream, type DownstreamCall } from './downstream.js'
 import { BrokerError } from './errors.js'
 import { createHttp, type Http } from './network.js'
 import { Outbox } from './outbox.js'
@@ -15,6 +16,8 @@ import { refreshTime } from './refresh-time.js'
 import { grantedScopes, type NormalisedScopes, normaliseScopes } from './scopes.js'
 import { createSealer, type Sealer } from './sealing.js'
 import { requireTicket, type SessionLike, type SessionTicket, ticketOf } from './session.js'
+import { createSessionCredential, type SessionCredential } from './session-credential.js'
+import { SessionHandle } from './session-handle.js'
 import { type KoaMsalOptions, resolveSettings, type Settings } from './settings.js'
 import {
 	type AuthorizationAnswer,
@@ -85,6 +88,7 @@ export class TokenBroker {
 	readonly #sealer: Sealer
 	readonly #assertion: AssertionCache | undefined
 	readonly #http: Http
+	readonly #downstream: DownstreamCall
 	/** Partitions that were found alive, and when. */
 	readonly #alive = new LRUCache<string, number>({ max: 10_000, ttl: aliveFor })
 	/** Looks at the store, under way, whether a partition is alive. */
@@ -108,6 +112,7 @@ export class TokenBroker {
 		this.#pool = pool
 		this.#held = new AccessTokenCache(settings.cache)
 		this.#http = createHttp(settings.network)
+		this.#downstream = createDownstream(settings, this.#http)
 		this.#defaultScopes = normaliseScopes(settings.scopes)
 		this.#sealer = createSealer(settings.secrets, settings.auth.clientId)
 		this.#slots = new RefreshSlots(settings.refresh.maxInFlight)
@@ -256,6 +261,16 @@ export class TokenBroker {
 			else this.#forget(partition)
 			return exists
 		}).result
+	}
+
+	/** A session's own verbs: its tokens, and calls with them. Costs nothing until one is used. */
+	forSession(session: SessionLike): SessionHandle {
+		return new SessionHandle(session, (request) => this.acquireSilent(session, request), this.#downstream)
+	}
+
+	/** A session as a credential of the Azure SDK and of the Microsoft Graph client. */
+	credential(session: SessionLike): SessionCredential {
+		return createSessionCredential(session, (request) => this.acquireSilent(session, request))
 	}
 
 	/**
