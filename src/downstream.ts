@@ -101,8 +101,8 @@ export function createDownstream(settings: Settings, http: Http): DownstreamCall
 					const { parse } = serialiser
 					return toResponse(answer, { url: at, maxBytes, parse, failure, done: deadline.release })
 				}
-				// Read by nobody; it would hold its connection.
-				await answer.body?.cancel()
+				// Read by nobody, it would hold its connection; broken off, it is as good.
+				await answer.body?.cancel().catch(() => {})
 				if (challenge === undefined && delay !== undefined) await sleep(delay, undefined, { signal })
 			}
 		} catch (error) {
