@@ -8,7 +8,7 @@ import { type AssertionCache, createAssertionCache } from './client-assertion.js
 import { type Acquisition, publishAcquisition } from './diagnostics.js'
 import { createDownstream, type DownstreamCall } from './downstream.js'
 import { BrokerError } from './errors.js'
-import { createHttp, type Http } from './network.js'
+import { createHttp, type Http, type StreamingHttp } from './network.js'
 import { Outbox } from './outbox.js'
 import { randomText } from './random.js'
 import { RefreshSlots } from './refresh-slots.js'
@@ -87,7 +87,7 @@ export class TokenBroker {
 	readonly #defaultScopes: NormalisedScopes
 	readonly #sealer: Sealer
 	readonly #assertion: AssertionCache | undefined
-	readonly #http: Http
+	readonly #http: StreamingHttp
 	readonly #downstream: DownstreamCall
 	/** Partitions that were found alive, and when. */
 	readonly #alive = new LRUCache<string, number>({ max: 10_000, ttl: aliveFor })

@@ -7,7 +7,7 @@ import { claimsOfChallenge } from './downstream/challenge.js'
 import { createHeaderFilter, type HeadersLike } from './downstream/headers.js'
 import { createTargetCheck } from './downstream/target.js'
 import { BrokerError } from './errors.js'
-import { type Http, reason, retryAfterSeconds } from './network.js'
+import { reason, retryAfterSeconds, type StreamingHttp } from './network.js'
 import type { Settings } from './settings.js'
 import type { SilentRequest } from './silent-request.js'
 
@@ -57,7 +57,7 @@ const maxRedirects = 5
  * Makes the client for APIs that take the person's token. The token goes to allowed hosts alone, over https, each to
  * its own resource; never along a redirect to another origin.
  */
-export function createDownstream(settings: Settings, http: Http): DownstreamCall {
+export function createDownstream(settings: Settings, http: StreamingHttp): DownstreamCall {
 	const { downstream } = settings
 	const { serialiser } = downstream
 	const checkTarget = createTargetCheck(settings)
@@ -129,7 +129,7 @@ function delayOf({ status, headers }: UndiciResponse, method: string): number | 
 function redirectOf({ status, headers }: UndiciResponse, method: string, from: URL): URL | undefined {
 	if (![301, 302, 303, 307, 308].includes(status) || (method !== 'GET' && method !== 'HEAD')) return undefined
 	const location = headers.get('location') ?? undefined
-	if (location === undefined || !URL.canParse(location, from)) return undefined
+	if (location === undefined || !URL.canParse(location, from.href)) return undefined
 	const to = new URL(location, from)
 	return to.origin === from.origin && to.username === '' && to.password === '' ? to : undefined
 }
@@ -165,7 +165,8 @@ function checkCall(
 	if (timeout !== undefined && !(timeout >= 1 && timeout <= 300_000))
 		throw refused('timeout should be milliseconds, from 1 to 300000')
 	if (maxBytes !== undefined && !(maxBytes >= 0)) throw refused('maxBytes should be a number of bytes')
-	if (signal !== undefined && !(signal instanceof AbortSignal)) throw refused('signal should be an AbortSignal')
+	if (signal !== undefined && !(signal instanceof AbortSignal))
+		throw refused('signal should be an AbortSignal')
 	return { method, timeout: timeout ?? defaults.timeout, maxBytes: maxBytes ?? defaults.maxBytes }
 }
 

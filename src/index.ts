@@ -13,7 +13,13 @@ export { type RedisSource, type RedisTokenStore, redisTokenStore } from './redis
 export type { SessionLike, SessionTicket } from './session.js'
 export type { SessionCredential, TokenOptions } from './session-credential.js'
 export type { SessionHandle } from './session-handle.js'
-export type { AuthOptions, ClientAssertionFunction, KoaMsalOptions, Serialiser, TokenStore } from './settings.js'
+export type {
+	AuthOptions,
+	ClientAssertionFunction,
+	KoaMsalOptions,
+	Serialiser,
+	TokenStore,
+} from './settings.js'
 export type { AuthorizationAnswer, LoginTransaction, SignInRequest } from './sign-in.js'
 export type { SilentRequest } from './silent-request.js'
 export type { SignedInAccount, UserReference } from './wire.js'

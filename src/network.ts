@@ -50,16 +50,19 @@ export interface Http {
 	/** @throws ERR_IDP_UNAVAILABLE when no whole answer came in time, ERR_IDP_PROTOCOL when it was too large. */
 	(url: string, options?: HttpRequest): Promise<HttpAnswer>
 	/**
+	 * Takes no more calls, and lets those under way come to their end or deadline; streamed ones, to the beginning of
+	 * their answer.
+	 */
+	close(): Promise<void>
+}
+
+export interface StreamingHttp extends Http {
+	/**
 	 * The same connections, with bodies streamed both ways. Follows no redirect; ends when the signal says so, and has
 	 * no deadline of its own until the answer begins.
 	 * @throws what `fetch` throws
 	 */
 	stream(url: URL, request: StreamedRequest): Promise<UndiciResponse>
-	/**
-	 * Takes no more calls, and lets those under way come to their end or deadline; streamed ones, to the beginning of
-	 * their answer.
-	 */
-	close(): Promise<void>
 }
 
 const defaultMaxBytes = 1024 * 1024
@@ -69,7 +72,7 @@ const defaultMaxBytes = 1024 * 1024
  * waits 300 s), takes no CA and no proxy. Redirects are not followed: no endpoint that gets a secret or a
  * token may hand it on to another host.
  */
-export function createHttp({ timeout, ca, proxy, noProxy = '' }: NetworkSettings): Http {
+export function createHttp({ timeout, ca, proxy, noProxy = '' }: NetworkSettings): StreamingHttp {
 	// Made once: 144 root certificates take 20 ms to read, and a plain `ca` has them read for every connection.
 	const tls =
 		ca === undefined ? {} : { secureContext: createSecureContext({ ca: [...rootCertificates, ca] }) }

@@ -361,7 +361,14 @@ const shape = z.strictObject({
 		),
 	}),
 	downstream: section({
-		allowedHosts: z.array(z.string().regex(/^[a-z\d-]+(\.[a-z\d-]+)*(:\d+)?$/i).refine(isHost)).default([]),
+		allowedHosts: z
+			.array(
+				z
+					.string()
+					.regex(/^[a-z\d-]+(\.[a-z\d-]+)*(:\d+)?$/i)
+					.refine(isHost),
+			)
+			.default([]),
 		timeout: whole(100, 300_000, 30_000),
 		maxBytes: whole(1024, Number.MAX_SAFE_INTEGER, 64 * 1_048_576),
 		serialiser: z.custom<Serialiser>(isSerialiser).optional(),

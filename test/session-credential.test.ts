@@ -113,7 +113,10 @@ describe('the credential of a session', () => {
 		it('reads the person’s profile', async () => {
 			const me = await graph.api('/me').get()
 			assert.equal(me.displayName, 'Ada Lovelace')
-			assert.equal(world.graph.log[0]?.authorization, fingerprintOf({ accessToken: (await credential.getToken(scope)).token }))
+			assert.equal(
+				world.graph.log[0]?.authorization,
+				fingerprintOf({ accessToken: (await credential.getToken(scope)).token }),
+			)
 		})
 
 		it('reads their photo as a stream, and their groups', async () => {

@@ -199,7 +199,6 @@ describe('settings that are wrong (J2)', () => {
 			`*.${canary}.example`,
 			`.${canary}.example`,
 			`${canary}.example.`,
-			`${canary}.example:0443`,
 			`${canary}.example:99999`,
 			`${canary}é.example`,
 			'0x7f.1',

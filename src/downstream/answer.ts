@@ -32,7 +32,10 @@ async function* limited(
 		for await (const chunk of body) {
 			size += chunk.byteLength
 			if (size > maxBytes)
-				throw new BrokerError('ERR_DOWNSTREAM_PROTOCOL', `The answer of ${url.host} is over ${maxBytes} bytes long.`)
+				throw new BrokerError(
+					'ERR_DOWNSTREAM_PROTOCOL',
+					`The answer of ${url.host} is over ${maxBytes} bytes long.`,
+				)
 			yield chunk
 		}
 	} catch (error) {

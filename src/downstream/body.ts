@@ -20,7 +20,8 @@ export async function toOutgoingBody(
 ): Promise<OutgoingBody | undefined> {
 	if (body === undefined || body === null) return undefined
 	if (isStream(body)) return { content: body, lasts: false }
-	if (!isPlain(body)) return { content: Buffer.from(serialise(body, serialiser)), type: 'application/json', lasts: true }
+	if (!isPlain(body))
+		return { content: Buffer.from(serialise(body, serialiser)), type: 'application/json', lasts: true }
 	// Knows every kind's type, and writes forms.
 	const whole = new Response(body)
 	const type = whole.headers.get('content-type')
@@ -31,7 +32,9 @@ function isStream(body: unknown): body is AsyncIterable<Uint8Array> {
 	return typeof body === 'object' && body !== null && Symbol.asyncIterator in body
 }
 
-function isPlain(body: unknown): body is string | Uint8Array | ArrayBuffer | URLSearchParams | Blob | FormData {
+function isPlain(
+	body: unknown,
+): body is string | Uint8Array | ArrayBuffer | URLSearchParams | Blob | FormData {
 	return (
 		typeof body === 'string' ||
 		ArrayBuffer.isView(body) ||

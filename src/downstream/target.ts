@@ -37,7 +37,9 @@ export function createTargetCheck(
 		const { wanted } = normaliseScopes(scopes)
 		if (wanted.length === 0) throw forbidden(`Calls to ${url.host} need scopes of that API`)
 		if (!wanted.every((scope) => isOfGraph(scope) === isGraph))
-			throw forbidden(`The scopes are not those of ${isGraph ? 'Microsoft Graph' : url.host}, where the call goes`)
+			throw forbidden(
+				`The scopes are not those of ${isGraph ? 'Microsoft Graph' : url.host}, where the call goes`,
+			)
 		return { url, scopes }
 	}
 }
