@@ -120,11 +120,9 @@ describe('several brokers in one process', () => {
 		await Promise.all([api.close(), redis.stop(), contoso.close(), fabrikam.close()])
 	})
 
-	it('keep people, tokens, settings and throttling apart, in one browser too', async () => {
-		const browser = web.browser()
-		await web.signIn(browser, 'Ada Lovelace')
-		await twin.signIn(browser, 'Grace Hopper')
-		for (const app of [web, twin]) await browser.get(`${app.origin}/`)
+	it('keep people, tokens and settings apart', async () => {
+		await web.signIn(web.browser(), 'Ada Lovelace')
+		await twin.signIn(twin.browser(), 'Grace Hopper')
 		const [ada, grace] = [web.seen.session, twin.seen.session]
 		const tokens = await Promise.all([
 			web.broker.forSession(ada).acquireSilent(),
@@ -169,13 +167,16 @@ describe('several brokers in one process', () => {
 		assert.equal((await web.broker.acquireSilent(session)).outcome, 'hit', 'and end none')
 	})
 
-	it('sign out for themselves alone', async () => {
+	it('serve one browser side by side, and sign it out for themselves alone', async () => {
 		const browser = web.browser()
 		await web.signIn(browser, 'Ada Lovelace')
-		await twin.signIn(browser, 'Ada Lovelace')
-		await browser.get(`${twin.origin}/`)
-		const other = twin.seen.session
+		// The provider knows her by now.
+		await browser.follow(`${twin.origin}/user/login`)
+		const token = async (app: Application) => (await browser.get(`${app.origin}/token`)).status
+		assert.deepEqual([await token(web), await token(twin)], [200, 200])
 		await web.broker.signOut(web.seen.session)
-		assert.equal((await twin.broker.acquireSilent(other, { forceRefresh: true })).outcome, 'refreshed')
+		assert.deepEqual([await token(web), await token(twin)], [401, 200])
+		const kept = await twin.broker.acquireSilent(twin.seen.session, { forceRefresh: true })
+		assert.equal(kept.outcome, 'refreshed')
 	})
 })

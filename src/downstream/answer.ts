@@ -1,3 +1,4 @@
+import type { ReadableStreamDefaultReader, UnderlyingSource } from 'node:stream/web'
 import type { Response as UndiciResponse } from 'undici'
 import { BrokerError } from '../errors.js'
 
@@ -16,33 +17,51 @@ export interface AnswerOptions {
 
 /** The answer as a `Response` of Node's own, with a limit on its body, and `json()` read by the serialiser. */
 export function toResponse(answer: UndiciResponse, options: AnswerOptions): Response {
-	const { status, statusText, body } = answer
+	const { status, statusText, headers, body } = answer
 	if (!body) options.done()
-	const stream = body ? ReadableStream.from(limited(body, options)) : null
-	const response = new Response(stream, { status, statusText, headers: [...answer.headers] })
+	const stream = body ? limited(answer, options) : null
+	const response = new Response(stream, { status, statusText, headers: [...headers] })
 	return dress(response, options.url.href, options.parse)
 }
 
-async function* limited(
-	body: AsyncIterable<Uint8Array>,
+/**
+ * The body, read as it is asked for. undici gives up the body of an answer that is let go of unread: so the answer is
+ * held here, and its body not touched before somebody reads.
+ */
+function limited(
+	answer: UndiciResponse,
 	{ url, maxBytes, failure, done }: AnswerOptions,
-): AsyncGenerator<Uint8Array, void> {
+): ReadableStream<Uint8Array> {
+	let reader: ReadableStreamDefaultReader<Uint8Array> | undefined
 	let size = 0
-	try {
-		for await (const chunk of body) {
-			size += chunk.byteLength
-			if (size > maxBytes)
-				throw new BrokerError(
-					'ERR_DOWNSTREAM_PROTOCOL',
-					`The answer of ${url.host} is over ${maxBytes} bytes long.`,
-				)
-			yield chunk
-		}
-	} catch (error) {
-		throw failure(error)
-	} finally {
-		done()
+	const read = async () => {
+		reader ??= (answer.body as ReadableStream<Uint8Array>).getReader()
+		const part = await reader.read()
+		size += part.value?.byteLength ?? 0
+		if (size <= maxBytes) return part
+		await reader.cancel()
+		throw new BrokerError(
+			'ERR_DOWNSTREAM_PROTOCOL',
+			`The answer of ${url.host} is over ${maxBytes} bytes long.`,
+		)
 	}
+	const source: UnderlyingSource<Uint8Array> = {
+		async pull(controller) {
+			try {
+				const part = await read()
+				if (part.value) return controller.enqueue(part.value)
+				controller.close()
+			} catch (error) {
+				controller.error(failure(error))
+			}
+			done()
+		},
+		async cancel(reason) {
+			done()
+			await (reader ?? answer.body)?.cancel(reason)
+		},
+	}
+	return new ReadableStream(source, { highWaterMark: 0 })
 }
 
 /** What a `Response` that is made by hand lacks. */
