@@ -473,6 +473,7 @@ describe('a downstream call', () => {
 			'no base64': 'Bearer error="insufficient_claims", claims="***"',
 			'no JSON': `Bearer error="insufficient_claims", claims="${encoded('claims')}"`,
 			'no object': `Bearer error="insufficient_claims", claims="${encoded('[1]')}"`,
+			'a longer name': `Bearer no_claims="${encoded(claims)}"`,
 			'in the words of another parameter': `Bearer error_description="say claims=\\"${encoded(claims)}\\""`,
 		}
 		for (const [what, header] of Object.entries(unheeded))
