@@ -39,7 +39,7 @@ export interface HttpRequest {
 
 export interface StreamedRequest {
 	readonly method: string
-	readonly headers: readonly (readonly [name: string, value: string])[]
+	readonly headers: [name: string, value: string][]
 	readonly body?: BodyInit
 	readonly signal: AbortSignal
 	/** Milliseconds without a byte after which the body of the answer is given up. */
@@ -107,10 +107,9 @@ export function createHttp({ timeout, ca, proxy, noProxy = '' }: NetworkSettings
 			if (call) underWay.delete(call)
 		}
 	}
-	const stream = async (url: URL, { headers, body, idleTimeout, ...request }: StreamedRequest) => {
+	const stream = async (url: URL, { body, idleTimeout, ...request }: StreamedRequest) => {
 		const call = fetch(url, {
 			...request,
-			headers: headers.map(([name, value]) => [name, value]),
 			...(body !== undefined && { body, duplex: 'half' }),
 			redirect: 'manual',
 			// An answer may take longer than those of the provider may; its beginning is awaited by the signal.

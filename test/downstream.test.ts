@@ -33,7 +33,15 @@ describe('a downstream call', () => {
 			createApiStub(world.standIn.tls),
 			createApiStub(world.standIn.tls, '127.0.0.1'),
 		])
-		app = await createApplication(world, { secrets, downstream: { allowedHosts: [api.host] } })
+		app = await createApplication(world, {
+			secrets,
+			downstream: { allowedHosts: [api.host] },
+			configure: (koa, { broker }) =>
+				koa.use(async (ctx, next) => {
+					if (ctx.path !== '/through') return next()
+					ctx.body = await broker.forSession(ctx.session).get(api.origin, { scopes })
+				}),
+		})
 		await app.signIn(app.browser())
 		session = app.seen.session
 		handle = app.broker.forSession(session)
@@ -583,6 +591,13 @@ describe('a downstream call', () => {
 			await assert.rejects(call('/', { signal: AbortSignal.abort() }), { name: 'AbortError' })
 			assert.equal(api.calls.length, calls)
 		})
+	})
+
+	it('waits for its token no longer than for its answer', async () => {
+		world.standIn.inject({ delayMs: 1000 })
+		const fresh = { scopes: [`${API}/.default`], timeout: 100 }
+		await assert.rejects(handle.get(api.origin, fresh), code('ERR_DOWNSTREAM_UNAVAILABLE'))
+		assert.equal(api.calls.length, 0)
 	})
 
 	it('without an answer is ERR_DOWNSTREAM_UNAVAILABLE', async () => {

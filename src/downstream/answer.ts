@@ -15,12 +15,19 @@ export interface AnswerOptions {
 	readonly done: () => void
 }
 
+/** What fetch unpacks, alone or one in another. */
+const packings = /^\s*(?:x-gzip|gzip|deflate|br)(?:\s*,\s*(?:x-gzip|gzip|deflate|br))*\s*$/i
+const ofPacked = new Set(['content-encoding', 'content-length'])
+
 /** The answer as a `Response` of Node's own, with a limit on its body, and `json()` read by the serialiser. */
 export function toResponse(answer: UndiciResponse, options: AnswerOptions): Response {
 	const { status, statusText, headers, body } = answer
 	if (!body) options.done()
 	const stream = body ? limited(answer, options) : null
-	const response = new Response(stream, { status, statusText, headers: [...headers] })
+	// fetch has unpacked the body and left the headers of the packed one: whoever hands the answer on would pass them.
+	const unpacked = body !== null && packings.test(headers.get('content-encoding') ?? '')
+	const kept = [...headers].filter(([name]) => !unpacked || !ofPacked.has(name))
+	const response = new Response(stream, { status, statusText, headers: kept })
 	return dress(response, options.url.href, options.parse)
 }
 
