@@ -336,12 +336,29 @@ describe('a downstream call', () => {
 			assert.equal((await reader?.read())?.done, true)
 		})
 
-		it('unpacks it', async () => {
-			api.answer((response) =>
-				response.writeHead(200, { 'content-encoding': 'gzip' }).end(gzipSync('packed')),
-			)
-			assert.equal(await (await call()).text(), 'packed')
+		const packed = gzipSync('what was packed')
+		const sendPacked: ApiAnswer = (response) =>
+			response
+				.writeHead(200, { 'content-encoding': 'gzip', 'content-length': packed.length, etag: '"1"' })
+				.end(packed)
+
+		it('unpacks it, and says no more that it is packed', async () => {
+			api.answer(sendPacked)
+			const answer = await call()
+			assert.equal(await answer.text(), 'what was packed')
 			assert.match(api.calls[0]?.headers['accept-encoding'] ?? '', /gzip/)
+			const of = (name: string) => answer.headers.get(name)
+			assert.deepEqual([of('content-encoding'), of('content-length'), of('etag')], [null, null, '"1"'])
+			api.answer((response) => response.writeHead(200, { 'content-encoding': 'odd' }).end('odd'))
+			assert.equal((await call()).headers.get('content-encoding'), 'odd')
+		})
+
+		it('can be handed on by Koa as it is', async () => {
+			const browser = app.browser()
+			await app.signIn(browser)
+			api.answer(sendPacked)
+			const page = await browser.get(`${app.origin}/through`)
+			assert.deepEqual([page.status, page.html], [200, 'what was packed'])
 		})
 
 		it('reads no more than the limit, unpacked', async () => {
@@ -354,7 +371,7 @@ describe('a downstream call', () => {
 			}
 		})
 
-		it('lets go of the connection when the caller has seen enough', async () => {
+		it('lets go of the connection when the caller has seen enough', { timeout: 5000 }, async () => {
 			const closed = new Promise((resolve) => {
 				api.answer((response) => {
 					response.write('and so on')
