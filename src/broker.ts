@@ -8,8 +8,9 @@ import { checkConnectivity } from './check-connectivity.js'
 import { type AssertionCache, createAssertionCache } from './client-assertion.js'
 import { describe, type SettingsDescription } from './describe-settings.js'
 import { type Acquisition, publishAcquisition } from './diagnostics.js'
+import { createDownstream, type DownstreamCall } from './downstream.js'
 import { BrokerError } from './errors.js'
-import { createHttp, type Http } from './network.js'
+import { createHttp, type Http, type StreamingHttp } from './network.js'
 import { acquireOutOfBand, type OutOfBandRequest } from './out-of-band.js'
 import { Outbox } from './outbox.js'
 import { randomText } from './random.js'
@@ -18,6 +19,8 @@ import { refreshTime } from './refresh-time.js'
 import { grantedScopes, type NormalisedScopes, normaliseScopes } from './scopes.js'
 import { createSealer, type Sealer } from './sealing.js'
 import { requireTicket, type SessionLike, type SessionTicket, ticketOf } from './session.js'
+import { createSessionCredential, type SessionCredential } from './session-credential.js'
+import { SessionHandle } from './session-handle.js'
 import { Sessions } from './sessions.js'
 import { type KoaMsalOptions, resolveSettings, type Settings } from './settings.js'
 import {
@@ -92,7 +95,8 @@ export class TokenBroker {
 	readonly #defaultScopes: NormalisedScopes
 	readonly #sealer: Sealer
 	readonly #assertion: AssertionCache | undefined
-	readonly #http: Http
+	readonly #http: StreamingHttp
+	readonly #downstream: DownstreamCall
 	/** Partitions that were found alive, and when. */
 	readonly #alive = new LRUCache<string, number>({ max: 10_000, ttl: aliveFor })
 	/** Looks at the store, under way, whether a partition is alive. */
@@ -117,6 +121,7 @@ export class TokenBroker {
 		this.#pool = pool
 		this.#held = new AccessTokenCache(settings.cache)
 		this.#http = createHttp(settings.network)
+		this.#downstream = createDownstream(settings, this.#http)
 		this.#defaultScopes = normaliseScopes(settings.scopes)
 		this.sessions = new Sessions({
 			settings,
@@ -278,6 +283,16 @@ export class TokenBroker {
 			else this.#forget(partition)
 			return exists
 		}).result
+	}
+
+	/** A session's own verbs: its tokens, and calls with them. Costs nothing until one is used. */
+	forSession(session: SessionLike): SessionHandle {
+		return new SessionHandle(session, (request) => this.acquireSilent(session, request), this.#downstream)
+	}
+
+	/** A session as a credential of the Azure SDK and of the Microsoft Graph client. */
+	credential(session: SessionLike): SessionCredential {
+		return createSessionCredential(session, (request) => this.acquireSilent(session, request))
 	}
 
 	/**

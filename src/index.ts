@@ -3,6 +3,7 @@ export type { AuthorizationRequest } from './authorization-url.js'
 export { createTokenBroker, type SignIn, type TokenBroker } from './broker.js'
 export type { SettingsDescription } from './describe-settings.js'
 export type { Acquisition, OutOfBandUse } from './diagnostics.js'
+export type { DownstreamRequest } from './downstream.js'
 export { BrokerError, type BrokerErrorCode } from './errors.js'
 export { requireSignedIn } from './koa/require-signed-in.js'
 export { createMsalRoutes, type RouteOptions } from './koa/routes.js'
@@ -12,8 +13,16 @@ export { type MemoryTokenStore, memoryTokenStore } from './memory-token-store.js
 export type { OutOfBandRequest } from './out-of-band.js'
 export { type RedisSource, type RedisTokenStore, redisTokenStore } from './redis-token-store.js'
 export type { SessionLike, SessionTicket } from './session.js'
+export type { SessionCredential, TokenOptions } from './session-credential.js'
+export type { SessionHandle } from './session-handle.js'
 export type { CleanOptions, FoundSession, ListedSession, SessionFilter, Sessions } from './sessions.js'
-export type { AuthOptions, ClientAssertionFunction, KoaMsalOptions, TokenStore } from './settings.js'
+export type {
+	AuthOptions,
+	ClientAssertionFunction,
+	KoaMsalOptions,
+	Serialiser,
+	TokenStore,
+} from './settings.js'
 export type { AuthorizationAnswer, LoginTransaction, SignInRequest } from './sign-in.js'
 export type { SilentRequest } from './silent-request.js'
 export type { CleanCounts, ConnectivityCheck, SignedInAccount, UserReference } from './wire.js'

@@ -1,5 +1,13 @@
 import { createSecureContext, rootCertificates } from 'node:tls'
-import { Agent, type Dispatcher, EnvHttpProxyAgent, Pool } from 'undici'
+import {
+	Agent,
+	type BodyInit,
+	type Dispatcher,
+	EnvHttpProxyAgent,
+	fetch,
+	Pool,
+	type Response as UndiciResponse,
+} from 'undici'
 import { BrokerError } from './errors.js'
 
 /** How this process reaches the provider and Microsoft Graph; every value can cross a thread. */
@@ -29,11 +37,32 @@ export interface HttpRequest {
 	readonly maxBytes?: number
 }
 
+export interface StreamedRequest {
+	readonly method: string
+	readonly headers: [name: string, value: string][]
+	readonly body?: BodyInit
+	readonly signal: AbortSignal
+	/** Milliseconds without a byte after which the body of the answer is given up. */
+	readonly idleTimeout: number
+}
+
 export interface Http {
 	/** @throws ERR_IDP_UNAVAILABLE when no whole answer came in time, ERR_IDP_PROTOCOL when it was too large. */
 	(url: string, options?: HttpRequest): Promise<HttpAnswer>
-	/** Takes no more calls, and lets those under way come to their end or deadline. */
+	/**
+	 * Takes no more calls, and lets those under way come to their end or deadline; streamed ones, to the beginning of
+	 * their answer.
+	 */
 	close(): Promise<void>
+}
+
+export interface StreamingHttp extends Http {
+	/**
+	 * The same connections, with bodies streamed both ways. Follows no redirect; ends when the signal says so, and has
+	 * no deadline of its own until the answer begins.
+	 * @throws what `fetch` throws
+	 */
+	stream(url: URL, request: StreamedRequest): Promise<UndiciResponse>
 }
 
 const defaultMaxBytes = 1024 * 1024
@@ -43,7 +72,7 @@ const defaultMaxBytes = 1024 * 1024
  * waits 300 s), takes no CA and no proxy. Redirects are not followed: no endpoint that gets a secret or a
  * token may hand it on to another host.
  */
-export function createHttp({ timeout, ca, proxy, noProxy = '' }: NetworkSettings): Http {
+export function createHttp({ timeout, ca, proxy, noProxy = '' }: NetworkSettings): StreamingHttp {
 	// Made once: 144 root certificates take 20 ms to read, and a plain `ca` has them read for every connection.
 	const tls =
 		ca === undefined ? {} : { secureContext: createSecureContext({ ca: [...rootCertificates, ca] }) }
@@ -62,7 +91,7 @@ export function createHttp({ timeout, ca, proxy, noProxy = '' }: NetworkSettings
 			})
 		: new Agent({ connect: tls, ...limits })
 
-	const underWay = new Set<Promise<HttpAnswer>>()
+	const underWay = new Set<Promise<unknown>>()
 	const exchange = async (url: string, options: HttpRequest = {}): Promise<HttpAnswer> => {
 		let call: Promise<HttpAnswer> | undefined
 		try {
@@ -78,13 +107,31 @@ export function createHttp({ timeout, ca, proxy, noProxy = '' }: NetworkSettings
 			if (call) underWay.delete(call)
 		}
 	}
+	const stream = async (url: URL, { body, idleTimeout, ...request }: StreamedRequest) => {
+		const call = fetch(url, {
+			...request,
+			...(body !== undefined && { body, duplex: 'half' }),
+			redirect: 'manual',
+			// An answer may take longer than those of the provider may; its beginning is awaited by the signal.
+			dispatcher: dispatcher.compose(
+				(dispatch) => (options, handler) =>
+					dispatch({ ...options, headersTimeout: 0, bodyTimeout: idleTimeout }, handler),
+			),
+		})
+		underWay.add(call)
+		try {
+			return await call
+		} finally {
+			underWay.delete(call)
+		}
+	}
 	const close = async () => {
 		// Takes no more calls, but would wait for connections, too: to a proxy that is silent, and for nobody any more.
 		dispatcher.close().catch(() => {})
 		await Promise.allSettled(underWay)
 		await dispatcher.destroy()
 	}
-	return Object.assign(exchange, { close })
+	return Object.assign(exchange, { stream, close })
 }
 
 /** undici's `request` would do, but for its stream and its signal, which cost as much again as the call itself. */
@@ -149,7 +196,7 @@ function flatten(headers: Record<string, string | string[] | undefined>): Record
 }
 
 /** The system's short word for what went wrong. A whole message may quote the request. */
-function reason(cause: unknown): string {
+export function reason(cause: unknown): string {
 	if (!(cause instanceof Error)) return 'unknown error'
 	return 'code' in cause && typeof cause.code === 'string' ? cause.code : cause.name
 }

@@ -24,6 +24,12 @@ export type ClientAssertionFunction = (request: {
 	readonly tokenEndpoint: string
 }) => Promise<string>
 
+/** Turns bodies into JSON texts and back, as `JSON` does. */
+export interface Serialiser {
+	readonly stringify: (value: unknown) => string
+	readonly parse: (text: string) => unknown
+}
+
 /** The application's registration at the provider. Names are msal-node's `Configuration.auth`'s. */
 export interface AuthOptions extends CredentialOptions {
 	/** Application (client) id. */
@@ -120,6 +126,23 @@ export interface KoaMsalOptions {
 		/** Microsoft Graph's address. Default `https://graph.microsoft.com/v1.0`. */
 		readonly endpoint?: string
 	}
+	/** Calls to APIs with the person's token: `broker.forSession(session)`. */
+	readonly downstream?: {
+		/**
+		 * Hosts that may be called, exactly: `host` or `host:port`, over https. Microsoft Graph's is among them always.
+		 * Default `[]`.
+		 */
+		readonly allowedHosts?: readonly string[]
+		/**
+		 * Deadline of a call until its answer begins, waits and repetitions included; after that, the longest gap in its
+		 * body. 100 to 300,000; default 30 seconds. A call can have its own.
+		 */
+		readonly timeout?: number
+		/** Bytes of an answer's body, unpacked, at most. Default 64 MiB. A call can have its own. */
+		readonly maxBytes?: number
+		/** Writes and reads JSON bodies. Default `JSON`. */
+		readonly serialiser?: Serialiser
+	}
 	/**
 	 * Addresses (or CIDR ranges) of proxies whose `X-Forwarded-Proto` and `X-Forwarded-Host` are believed, to
 	 * send a browser that came by another name or scheme to the redirect URI's before it signs in. Cookies and
@@ -174,6 +197,12 @@ export interface Settings {
 	readonly cache: { readonly maxEntries: number; readonly maxBytes: number; readonly expiryMargin: number }
 	readonly outOfBand: { readonly scopes: readonly string[] }
 	readonly graph: { readonly endpoint: string }
+	readonly downstream: {
+		readonly allowedHosts: readonly string[]
+		readonly timeout: number
+		readonly maxBytes: number
+		readonly serialiser: Serialiser
+	}
 	readonly trustedProxies: readonly string[]
 	readonly legacyCookie?: { readonly name: string; readonly domain: string }
 	/** Prefix of all Redis keys: a hash of the client id, because services share a Redis. */
@@ -235,6 +264,10 @@ const expectations: Record<string, string> = {
 	'cache.expiryMargin': 'milliseconds, from 0 to 3600000',
 	'outOfBand.scopes': 'a list of the scopes that forUser may be asked for, like ["User.Read"]',
 	'graph.endpoint': 'an https URL like https://graph.microsoft.com/v1.0',
+	'downstream.allowedHosts': 'a list of exact host names, like ["api.example", "api.example:8443"]',
+	'downstream.timeout': 'milliseconds, from 100 to 300000',
+	'downstream.maxBytes': 'bytes, 1024 or more',
+	'downstream.serialiser': 'an object with the functions stringify and parse',
 	trustedProxies: 'a list of IP addresses or CIDR ranges, like ["10.0.0.0/8"]',
 	legacyCookie: '{ name?, domain? } of the original’s session cookie (MSAL_LEGACY_COOKIE for the name)',
 	'legacyCookie.name': 'letters, digits, - and _ (MSAL_LEGACY_COOKIE), like AIOHTTP_SESSION',
@@ -348,6 +381,19 @@ const shape = z.strictObject({
 			'https://graph.microsoft.com/v1.0',
 		),
 	}),
+	downstream: section({
+		allowedHosts: z
+			.array(
+				z
+					.string()
+					.regex(/^[a-z\d-]+(\.[a-z\d-]+)*(:\d+)?$/i)
+					.refine(isHost),
+			)
+			.default([]),
+		timeout: whole(100, 300_000, 30_000),
+		maxBytes: whole(1024, Number.MAX_SAFE_INTEGER, 64 * 1_048_576),
+		serialiser: z.custom<Serialiser>(isSerialiser).optional(),
+	}),
 	trustedProxies: z.array(z.string().refine(isAddressRange)).default([]),
 	legacyCookie: z
 		.strictObject({
@@ -407,6 +453,7 @@ export function resolveSettings(options: unknown): Settings {
 
 function complete(data: z.infer<typeof shape>, ca: string | undefined): Settings {
 	const { auth, secrets, store = new MemoryTokenStore(), network } = data
+	const { serialiser = JSON } = data.downstream
 	if (secrets === undefined)
 		process.emitWarning(
 			'koa-msal: no secrets are set, so a random one is used and a restart signs everyone out. Set secrets (MSAL_SECRETS).',
@@ -448,6 +495,16 @@ function complete(data: z.infer<typeof shape>, ca: string | undefined): Settings
 		cache: data.cache,
 		outOfBand: data.outOfBand,
 		graph: { endpoint: data.graph.endpoint.replace(/\/+$/, '') },
+		downstream: {
+			...data.downstream,
+			// As a URL names them: in lower case, and without the port that is https's own.
+			allowedHosts: data.downstream.allowedHosts.map((host) => new URL(`https://${host}`).host),
+			// A copy: what is frozen here is not the application's own object, least of all JSON itself.
+			serialiser: {
+				stringify: (value) => serialiser.stringify(value),
+				parse: (text) => serialiser.parse(text),
+			},
+		},
 		trustedProxies: data.trustedProxies,
 		...(data.legacyCookie && {
 			legacyCookie: {
@@ -541,6 +598,16 @@ function isCertificateOption(value: unknown): boolean {
 		names.every((name) => ['thumbprintSha256', 'privateKey', 'x5c'].includes(name)) &&
 		isClientCertificate(value)
 	)
+}
+
+/** Not what looks like a name and is read as an address (`0x7f.1`). */
+function isHost(text: string): boolean {
+	if (!URL.canParse(`https://${text}`)) return false
+	return new URL(`https://${text}`).hostname === text.toLowerCase().replace(/:\d+$/, '')
+}
+
+function isSerialiser(value: unknown): boolean {
+	return isObject(value) && typeof value.stringify === 'function' && typeof value.parse === 'function'
 }
 
 function isAddressRange(text: string): boolean {

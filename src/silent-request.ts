@@ -57,7 +57,8 @@ export function checkClaims(claims: unknown): void {
 	throw refused('claims', 'should be a JSON object, as text')
 }
 
-function checkScopes(scopes: unknown): void {
+/** @throws ERR_BAD_REQUEST when these are no scopes */
+export function checkScopes(scopes: unknown): void {
 	if (!Array.isArray(scopes) || scopes.length === 0 || scopes.length > maxScopes)
 		throw refused('scopes', `should be a list of 1 to ${maxScopes} texts`)
 	for (const scope of scopes) {

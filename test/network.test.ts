@@ -87,6 +87,15 @@ describe('calls to the provider', () => {
 			assert.equal(tunnels, 1)
 			assert.equal((await client({ ...settings, noProxy: 'localhost' })(`${origin}/`)).status, 200)
 			assert.equal(tunnels, 1)
+			const request = {
+				method: 'GET',
+				headers: [],
+				signal: AbortSignal.timeout(1000),
+				idleTimeout: 1000,
+			}
+			const streamed = await client(settings).stream(new URL(origin), request)
+			assert.equal(await streamed.text(), 'via nobody')
+			assert.equal(tunnels, 2)
 		} finally {
 			await Promise.all(clients.splice(0).map((http) => http.close()))
 			proxy.close()

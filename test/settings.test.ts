@@ -193,6 +193,23 @@ describe('settings that are wrong (J2)', () => {
 		['outOfBand.scopes', { 'outOfBand.scopes': [`${canary} x`] }],
 		['graph.endpoint', { 'graph.endpoint': `http://${canary}.example/v1.0` }],
 		['graph.endpoint', { 'graph.endpoint': `https://:${canary}@graph.example/v1.0` }],
+		['downstream.allowedHosts', { 'downstream.allowedHosts': canary }],
+		...[
+			`https://${canary}.example`,
+			`${canary}.example/path`,
+			`${canary}@api.example`,
+			`*.${canary}.example`,
+			`.${canary}.example`,
+			`${canary}.example.`,
+			`${canary}.example:99999`,
+			`${canary}é.example`,
+			'0x7f.1',
+			'',
+		].map((host) => ['downstream.allowedHosts', { 'downstream.allowedHosts': [host] }] as const),
+		['downstream.timeout', { 'downstream.timeout': 0 }],
+		['downstream.maxBytes', { 'downstream.maxBytes': canary }],
+		['downstream.serialiser', { 'downstream.serialiser': { stringify: canary } }],
+		['downstream.hosts', { 'downstream.hosts': [canary] }],
 		['trustedProxies', { trustedProxies: [canary] }],
 		['trustedProxies', { trustedProxies: ['10.0.0.0/33'] }],
 		['trustedProxies', { trustedProxies: true }],
@@ -321,6 +338,28 @@ describe('settings that are right', () => {
 		assert.equal(settings.pool.taskTimeout, 15_000)
 		assert.ok(settings.pool.threads >= 1)
 		assert.deepEqual(settings.trustedProxies, [])
+		const { serialiser, ...downstream } = settings.downstream
+		assert.deepEqual(downstream, { allowedHosts: [], timeout: 30_000, maxBytes: 64 * 1024 * 1024 })
+		assert.deepEqual(serialiser.parse(serialiser.stringify({ a: 1 })), { a: 1 })
+	})
+
+	it('know a host as a URL names it', () => {
+		const hosts = ['API.example', 'api.example:8443', 'other.example:443', '10.0.0.1', 'localhost:3000']
+		const { downstream } = resolveSettings(changed({ 'downstream.allowedHosts': hosts }))
+		assert.deepEqual(downstream.allowedHosts, [
+			'api.example',
+			'api.example:8443',
+			'other.example',
+			'10.0.0.1',
+			'localhost:3000',
+		])
+	})
+
+	it('leave the serialiser that they are given as it is', () => {
+		const serialiser = { stringify: JSON.stringify, parse: JSON.parse }
+		resolveSettings({ ...good, downstream: { serialiser } })
+		assert.ok(!Object.isFrozen(serialiser))
+		assert.ok(!Object.isFrozen(JSON))
 	})
 
 	it('give a session an idle time no longer than its absolute one', () => {
@@ -398,6 +437,8 @@ describe('settings that are right', () => {
 			network: settings.network,
 			cache: settings.cache,
 			graph: settings.graph,
+			downstream: settings.downstream,
+			allowedHosts: settings.downstream.allowedHosts,
 			logoutTargets: settings.logoutTargets,
 			trustedProxies: settings.trustedProxies,
 		}))

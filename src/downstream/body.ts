@@ -1,0 +1,58 @@
+import { BrokerError } from '../errors.js'
+import type { Serialiser } from '../settings.js'
+
+/** A body as it goes out. */
+export interface OutgoingBody {
+	readonly content: Uint8Array | AsyncIterable<Uint8Array>
+	/** `Content-Type`, where the caller names none; a stream has none. */
+	readonly type?: string
+	/** Whether it can be sent again. */
+	readonly lasts: boolean
+}
+
+/**
+ * Strings, bytes, forms and streams are sent as they are; everything else as JSON.
+ * @throws ERR_BAD_REQUEST when the serialiser can't write it
+ */
+export async function toOutgoingBody(
+	body: unknown,
+	serialiser: Serialiser,
+): Promise<OutgoingBody | undefined> {
+	if (body === undefined || body === null) return undefined
+	if (isStream(body)) return { content: body, lasts: false }
+	if (!isPlain(body))
+		return { content: Buffer.from(serialise(body, serialiser)), type: 'application/json', lasts: true }
+	// Knows every kind's type, and writes forms.
+	const whole = new Response(body)
+	const type = whole.headers.get('content-type')
+	return { content: new Uint8Array(await whole.arrayBuffer()), ...(type !== null && { type }), lasts: true }
+}
+
+function isStream(body: unknown): body is AsyncIterable<Uint8Array> {
+	return typeof body === 'object' && body !== null && Symbol.asyncIterator in body
+}
+
+function isPlain(
+	body: unknown,
+): body is string | Uint8Array | ArrayBuffer | URLSearchParams | Blob | FormData {
+	return (
+		typeof body === 'string' ||
+		ArrayBuffer.isView(body) ||
+		body instanceof ArrayBuffer ||
+		body instanceof URLSearchParams ||
+		body instanceof Blob ||
+		body instanceof FormData
+	)
+}
+
+function serialise(body: unknown, { stringify }: Serialiser): string {
+	let cause: unknown
+	try {
+		// Typed as a string, and undefined all the same for a function or a symbol.
+		const text: unknown = stringify(body)
+		if (typeof text === 'string') return text
+	} catch (error) {
+		cause = error
+	}
+	throw new BrokerError('ERR_BAD_REQUEST', 'The body can’t be written as JSON.', { cause })
+}
