@@ -439,8 +439,9 @@ export class TokenBroker {
 
 	/**
 	 * Whether this process reaches the authority and its keys (as it is told to, through a proxy or not) and the store,
-	 * on new connections and nothing else; with Redis, also whether it hears of sign-outs. Within
-	 * `pool.taskTimeout`. What fails says why and what to do; nothing of it is secret.
+	 * on new connections and nothing else; with Redis, also whether it hears of sign-outs. It has an answer within
+	 * `pool.taskTimeout`, and says of what fails why and what to do; nothing of it is secret. An authority whose
+	 * `auth.authorityMetadata` is given is not asked for it: its keys tell whether it can be reached.
 	 * @throws ERR_BROKER_CLOSED
 	 */
 	async checkConnectivity(): Promise<readonly ConnectivityCheck[]> {
