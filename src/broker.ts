@@ -8,7 +8,7 @@ import { type AssertionCache, createAssertionCache } from './client-assertion.js
 import { type Acquisition, publishAcquisition } from './diagnostics.js'
 import { createDownstream, type DownstreamCall } from './downstream.js'
 import { BrokerError } from './errors.js'
-import { createHttp, type Http, type StreamingHttp } from './network.js'
+import { createHttp, type StreamingHttp } from './network.js'
 import { Outbox } from './outbox.js'
 import { randomText } from './random.js'
 import { RefreshSlots } from './refresh-slots.js'
@@ -148,11 +148,6 @@ export class TokenBroker {
 		return broker.#settings
 	}
 
-	/** The HTTP client of the parts that call Microsoft Graph. */
-	static httpOf(broker: TokenBroker): Http {
-		return broker.#http
-	}
-
 	/** Has something closed together with the broker. */
 	static closeWith(broker: TokenBroker, close: () => Promise<void>): void {
 		broker.#closeToo.push(close)
@@ -265,7 +260,8 @@ export class TokenBroker {
 
 	/** A session's own verbs: its tokens, and calls with them. Costs nothing until one is used. */
 	forSession(session: SessionLike): SessionHandle {
-		return new SessionHandle(session, (request) => this.acquireSilent(session, request), this.#downstream)
+		const acquire = (request?: SilentRequest) => this.acquireSilent(session, request)
+		return new SessionHandle(session, acquire, this.#downstream, this.#settings.graph.endpoint)
 	}
 
 	/** A session as a credential of the Azure SDK and of the Microsoft Graph client. */

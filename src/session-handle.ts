@@ -1,5 +1,6 @@
 import type { AcquiredToken } from './acquired-token.js'
 import type { DownstreamCall, DownstreamRequest } from './downstream.js'
+import { createGraph, type Graph } from './graph.js'
 import { type SessionLike, ticketOf } from './session.js'
 import type { SilentRequest } from './silent-request.js'
 import type { SignedInAccount } from './wire.js'
@@ -19,15 +20,18 @@ export class SessionHandle {
 	readonly #session: SessionLike
 	readonly #acquire: (request?: SilentRequest) => Promise<AcquiredToken>
 	readonly #call: DownstreamCall
+	readonly #graphEndpoint: string
 
 	constructor(
 		session: SessionLike,
 		acquire: (request?: SilentRequest) => Promise<AcquiredToken>,
 		call: DownstreamCall,
+		graphEndpoint: string,
 	) {
 		this.#session = session
 		this.#acquire = acquire
 		this.#call = call
+		this.#graphEndpoint = graphEndpoint
 	}
 
 	/** Who is signed in; `undefined` for nobody. */
@@ -43,6 +47,11 @@ export class SessionHandle {
 	/** The person's name, to be shown; it is nobody's key. */
 	get name(): string | undefined {
 		return this.account?.name
+	}
+
+	/** What Microsoft Graph says of the person now. */
+	get graph(): Graph {
+		return createGraph((url, request) => this.get(url, request), this.#graphEndpoint)
 	}
 
 	/** The broker's `acquireSilent`, for this session. */
