@@ -4,6 +4,7 @@ import { acquire } from './acquire.js'
 import { redisStore } from './context.js'
 import { useCredential } from './credential.js'
 import { authority } from './provider.js'
+import { recordMail } from './record-mail.js'
 import { redeem } from './redeem.js'
 import { save } from './save.js'
 import { findSessions, leaveSession } from './user-index.js'
@@ -13,6 +14,7 @@ type Tasks = { [T in TaskName]: (params: WireTasks[T]['params']) => Promise<Wire
 const tasks: Tasks = {
 	acquire,
 	redeem,
+	recordMail,
 	save,
 	exists: async ({ partition }) => ({ exists: redisStore ? await redisStore.exists(partition) : true }),
 	metadata: async () => (await authority()).metadata,
