@@ -38,7 +38,7 @@ export function withEnvironment(
 	const noProxy = first((from) => from('NO_PROXY') ?? from('no_proxy'))
 	return {
 		...(redis !== undefined && { store: storeOf(redis) }),
-		...definedOnly({ secrets: listOf(read('MSAL_SECRETS')) }),
+		...definedOnly({ secrets: listOf(read('MSAL_SECRETS')), profile: read('MSAL_PROFILE') }),
 		...definedOnly(options),
 		auth: { ...fromEnvironment, ...given },
 		...(cookieName !== undefined && { session: completed({ cookieName }, options.session) }),

@@ -1,7 +1,7 @@
 export type { AcquiredToken, Outcome } from './acquired-token.js'
 export type { AuthorizationRequest } from './authorization-url.js'
 export { createTokenBroker, type SignIn, type TokenBroker } from './broker.js'
-export type { Acquisition } from './diagnostics.js'
+export type { Acquisition, ProfileFailure } from './diagnostics.js'
 export type { DownstreamRequest } from './downstream.js'
 export { BrokerError, type BrokerErrorCode } from './errors.js'
 export type { Graph, GraphRequest, GraphUser, Photo } from './graph.js'

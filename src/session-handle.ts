@@ -49,6 +49,24 @@ export class SessionHandle {
 		return this.account?.name
 	}
 
+	/**
+	 * The person's mail address, to be shown, as it was at sign-in; `undefined` for somebody without a mailbox, and where
+	 * the setting `profile` is `none`.
+	 */
+	get mail(): string | undefined {
+		return this.account?.mail
+	}
+
+	/** The name of their manager, to be shown, as it was at sign-in, where the setting `profile` has it asked. */
+	get managerName(): string | undefined {
+		return ticketOf(this.#session)?.manager?.name
+	}
+
+	/** The mail address of their manager, likewise. */
+	get managerMail(): string | undefined {
+		return ticketOf(this.#session)?.manager?.mail
+	}
+
 	/** What Microsoft Graph says of the person now. */
 	get graph(): Graph {
 		return createGraph((url, request) => this.get(url, request), this.#graphEndpoint)

@@ -57,6 +57,7 @@ export function createMsalRoutes(broker: TokenBroker, options: RouteOptions = {}
 					authenticated: true,
 					name: account.name ?? null,
 					username: account.username,
+					mail: account.mail ?? null,
 					objectId: account.objectId,
 					tenantId: account.tenantId,
 				}
