@@ -168,13 +168,12 @@ function nextOf(answer: unknown): string | undefined {
 async function toPhoto(answer: Response): Promise<Photo> {
 	const { headers, body } = answer
 	const type = (headers.get('content-type') ?? '').split(';')[0]?.trim().toLowerCase() ?? ''
-	// Of a packed body, Content-Length is another's length.
-	const length = headers.has('content-encoding') ? undefined : lengthOf(headers.get('content-length'))
-	if (!body || !imageTypes.has(type) || (length !== undefined && length > maxPhotoBytes)) {
+	const length = lengthOf(headers.get('content-length'))
+	// fetch has unpacked what it can.
+	const isImage = imageTypes.has(type) && !headers.has('content-encoding')
+	if (!body || !isImage || (length !== undefined && length > maxPhotoBytes)) {
 		await body?.cancel()
-		throw unexpected(
-			imageTypes.has(type) ? 'with a photo that is too large' : 'with something that is no photo',
-		)
+		throw unexpected(isImage ? 'with a photo that is too large' : 'with something that is no photo')
 	}
 	const etag = headers.get('etag') ?? ''
 	return {

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { get, type IncomingMessage, type ServerResponse } from 'node:http'
+import { type IncomingMessage, request, type ServerResponse } from 'node:http'
 import { createServer, type Server } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test'
+import { gzipSync } from 'node:zlib'
 import { type Browser, createBrowser, type Page } from '../dev/cookie-jar-browser.js'
 import { type Application, createApplication, createWorld, type World } from './support/application.js'
 
@@ -156,6 +157,11 @@ describe('GET /user/photo', () => {
 			'a drawing with a script in it': [200, { 'content-type': 'image/svg+xml' }, `<svg>${script}</svg>`],
 			'an image and a page in one': [200, { 'content-type': 'image/png, text/html' }, script],
 			'nobody says what': [200, {}, script],
+			'an image, packed in some way': [
+				200,
+				{ 'content-type': 'image/png', 'content-encoding': 'crate' },
+				'x',
+			],
 			JSON: [200, { 'content-type': 'application/json' }, '{}'],
 			nothing: [204, { 'content-type': 'image/png' }, ''],
 			'the way to another host': [
@@ -186,6 +192,22 @@ describe('GET /user/photo', () => {
 			assert.equal(page.headers.get('content-type'), 'image/jpeg')
 			assert.equal(page.headers.get('x-graph'), null)
 			assert.deepEqual(page.headers.getSetCookie(), [])
+		})
+
+		it('unpacks an image that is packed, and says nothing of its length then', async () => {
+			await odd.signIn(browser)
+			const body = gzipSync('JFIF')
+			const headers = {
+				'content-type': 'image/jpeg',
+				'content-encoding': 'gzip',
+				'content-length': body.length,
+			}
+			respond = (response) => response.writeHead(200, headers).end(body)
+			const answer = await open(odd.origin)
+			assert.deepEqual(
+				[answer.headers['content-length'], answer.headers['content-encoding'], await text(answer)],
+				[undefined, undefined, 'JFIF'],
+			)
 		})
 
 		it('leaves an ETag out that is none', async () => {
@@ -221,7 +243,7 @@ describe('GET /user/photo', () => {
 				await assert.rejects(open(odd.origin).then(text))
 			})
 
-		it('holds no connection to Graph for what the browser has already', { timeout: 10_000 }, async () => {
+		it('holds no connection to Graph for what nobody reads', { timeout: 10_000 }, async () => {
 			await odd.signIn(browser)
 			// Larger than what comes along with the headers.
 			const body = Buffer.alloc(1024 * 1024)
@@ -229,16 +251,21 @@ describe('GET /user/photo', () => {
 			for (let i = 0; i < 5; i++) {
 				const page = await browser.get(`${odd.origin}/user/photo`, { 'if-none-match': '"a"' })
 				assert.equal(page.status, 304)
+				const head = await open(odd.origin, 'HEAD')
+				assert.deepEqual([head.statusCode, head.headers['content-type']], [200, 'image/png'])
+				assert.equal(await text(head), '')
+				// Closes the page before it has come.
+				;(await open(odd.origin)).destroy()
 			}
 			while (sockets.size > 1) await once([...sockets][0] as Socket, 'close')
 		})
 	})
 
 	/** Opens the photo as the browser would, and leaves the body to be read. */
-	async function open(origin: string): Promise<IncomingMessage> {
+	async function open(origin: string, method = 'GET'): Promise<IncomingMessage> {
 		const url = new URL('/user/photo', origin)
 		const cookie = browser.jar.headerFor(url, { method: 'GET', crossSite: false, topLevel: true })
-		const [answer] = await once(get(url, { headers: { cookie } }), 'response')
+		const [answer] = await once(request(url, { method, headers: { cookie } }).end(), 'response')
 		return answer as IncomingMessage
 	}
 
