@@ -18,5 +18,9 @@ export async function breakAnswer(fault: FaultTiming, response: ServerResponse):
 		response.write('{"access_token":"', () => setImmediate(() => response.socket?.destroy()))
 		return true
 	}
-	return fault.hang === true
+	if (fault.stall) {
+		response.writeHead(200, { 'content-type': 'application/json', 'content-length': '5000' })
+		response.write('{"access_token":"')
+	}
+	return fault.stall === true || fault.hang === true
 }

@@ -10,6 +10,8 @@ export interface FaultTiming {
 	readonly drop?: boolean
 	/** Sends the beginning of an answer, then cuts the connection. */
 	readonly halfBody?: boolean
+	/** Sends the beginning of an answer, and never the rest. */
+	readonly stall?: boolean
 	/** Never answers. */
 	readonly hang?: boolean
 }

@@ -40,6 +40,8 @@ export interface GraphFault extends FaultTiming {
 export interface GraphLogEntry {
 	readonly method: string
 	readonly path: string
+	/** The query with its question mark; empty without one. */
+	readonly search: string
 	/** The `Host` header. */
 	readonly host: string
 	/** Beginning of the SHA-256 of the `Authorization` header; missing without one. */
@@ -76,12 +78,14 @@ export async function createGraphStub({
 	async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
 		const arrived = performance.now()
 		const method = request.method ?? 'GET'
-		const path = new URL(request.url ?? '/', 'https://localhost').pathname
+		const url = new URL(request.url ?? '/', `https://${request.headers.host ?? 'localhost'}`)
+		const path = url.pathname
 		const header = request.headers.authorization ?? ''
 		const authorization = fingerprint(header)
 		const entry: GraphLogEntry = {
 			method,
 			path,
+			search: url.search,
 			host: request.headers.host ?? '',
 			...(authorization && { authorization }),
 		}
@@ -102,7 +106,7 @@ export async function createGraphStub({
 		if (fault?.claims && !caller.acrs.includes(fault.satisfiedByAcrs ?? '')) {
 			return challenge(request, response, { problem: EVALUATED }, fault.claims)
 		}
-		send(request, response, answerGraph(method, path, caller, standIn.people))
+		send(request, response, answerGraph(method, url, caller, standIn.people))
 	}
 
 	const server = createServer({ key: standIn.tls.key, cert: standIn.tls.cert }, guardHandler(serve))

@@ -10,9 +10,10 @@ import { describe, type SettingsDescription } from './describe-settings.js'
 import { type Acquisition, publishAcquisition } from './diagnostics.js'
 import { createDownstream, type DownstreamCall } from './downstream.js'
 import { BrokerError } from './errors.js'
-import { createHttp, type Http, type StreamingHttp } from './network.js'
+import { createHttp, type StreamingHttp } from './network.js'
 import { acquireOutOfBand, type OutOfBandRequest } from './out-of-band.js'
 import { Outbox } from './outbox.js'
+import { createAttempt, loadProfile, mailOf, withProfile } from './profile.js'
 import { randomText } from './random.js'
 import { RefreshSlots } from './refresh-slots.js'
 import { refreshTime } from './refresh-time.js'
@@ -108,6 +109,7 @@ export class TokenBroker {
 	readonly #owed: Outbox<{ readonly account?: SignedInAccount }>
 	/** Tasks whose callers may have gone, and whose results still count. */
 	readonly #running = new Set<Promise<unknown>>()
+	readonly #attempt = createAttempt()
 	readonly #notices: SignOutNotices | undefined
 	readonly #closeToo: (() => Promise<void>)[] = []
 	#metadata: Promise<ProviderMetadata> | undefined
@@ -163,11 +165,6 @@ export class TokenBroker {
 	/** The settings of a broker, for the parts of this library that go with it. */
 	static settingsOf(broker: TokenBroker): Settings {
 		return broker.#settings
-	}
-
-	/** The HTTP client of the parts that call Microsoft Graph. */
-	static httpOf(broker: TokenBroker): Http {
-		return broker.#http
 	}
 
 	/** The worker threads, for the verbs that are not the broker's own. */
@@ -287,7 +284,8 @@ export class TokenBroker {
 
 	/** A session's own verbs: its tokens, and calls with them. Costs nothing until one is used. */
 	forSession(session: SessionLike): SessionHandle {
-		return new SessionHandle(session, (request) => this.acquireSilent(session, request), this.#downstream)
+		const acquire = (request?: SilentRequest) => this.acquireSilent(session, request)
+		return new SessionHandle(session, acquire, this.#downstream, this.#settings.graph.endpoint)
 	}
 
 	/** A session as a credential of the Azure SDK and of the Microsoft Graph client. */
@@ -351,12 +349,49 @@ export class TokenBroker {
 			const { account } = result
 			if (previous !== undefined && result.leavesPrevious) this.#owed.keep(previous, { account })
 			const scopes = normaliseScopes(transaction.scopes)
-			const token = this.#keep(partition, account, scopes, result.token, 'refreshed', Date.now())
-			return { repeated: false, ticket: { partition, account }, token }
+			const keep = (whose: SignedInAccount) =>
+				this.#keep(partition, whose, scopes, result.token, 'refreshed', Date.now())
+			const token = keep(account)
+			const ticket = await this.#describe({ partition, account })
+			// What was signed out meanwhile is held no longer, and is not to be again.
+			const isHeld = this.#held.get(partition, scopes.key, scopes.wanted, undefined, Date.now()) !== undefined
+			return {
+				repeated: false,
+				ticket,
+				token: isHeld && ticket.account !== account ? keep(ticket.account) : token,
+			}
 		} catch (error) {
 			if (store.kind === 'memory') store.failClaim(used)
 			throw error
 		}
+	}
+
+	/** The ticket of somebody who has just signed in, with what Microsoft Graph says of them as far as it can be had. */
+	async #describe(ticket: SessionTicket): Promise<SessionTicket> {
+		const { profile } = this.#settings
+		if (profile === 'none') return ticket
+		const { graph } = this.forSession({ msal: ticket })
+		const found = await loadProfile(graph, profile, this.#attempt, async (user, signal) => {
+			const { mail } = mailOf(user)
+			// With somebody else's address, this session would be found in their name.
+			if (mail === undefined || user.id !== ticket.account.objectId) return
+			signal.throwIfAborted()
+			await abortable(this.#recordMail(ticket, mail), signal)
+		})
+		return withProfile(ticket, found)
+	}
+
+	async #recordMail({ partition, account }: SessionTicket, mail: string): Promise<void> {
+		const { store } = this.#settings
+		const record = async () => {
+			const stored = store.kind === 'memory' ? store.read(partition) : undefined
+			const { homeAccountId } = account
+			const params = { partition, homeAccountId, mail, ...(stored && { stored }) }
+			const recorded = await this.#pool.run('recordMail', params)
+			if (store.kind === 'memory' && recorded.sealed !== undefined)
+				store.commit(partition, recorded.sealed, recorded.account)
+		}
+		await (store.kind === 'memory' ? this.#turns.take(partition, record) : record())
 	}
 
 	/** Where a sign-in that is done has led, for a form that comes again after its transaction is gone. */

@@ -1,6 +1,7 @@
 import { channel } from 'node:diagnostics_channel'
 import type { Outcome } from './acquired-token.js'
 import type { BrokerErrorCode } from './errors.js'
+import type { ProfilePart } from './profile.js'
 
 /**
  * One answer of `acquireSilent`, as published on the channel `koa-msal:acquire`. No token, no person. Times are
@@ -36,8 +37,20 @@ export interface OutOfBandUse {
 	readonly correlationId: string
 }
 
+/**
+ * A part of a profile that a sign-in went on without, as published on the channel `koa-msal:profile`. No person.
+ */
+export interface ProfileFailure {
+	/** `mail`: that the user can be found by their mail address. */
+	readonly part: ProfilePart
+	readonly error: BrokerErrorCode
+	/** Milliseconds until it failed. */
+	readonly duration: number
+}
+
 const acquisitions = channel('koa-msal:acquire')
 const outOfBandUses = channel('koa-msal:out-of-band')
+const profileFailures = channel('koa-msal:profile')
 
 /** Free while nobody listens: not even the object is made. */
 export function publishAcquisition(acquisition: () => Acquisition): void {
@@ -47,4 +60,9 @@ export function publishAcquisition(acquisition: () => Acquisition): void {
 /** Told before the token is handed out. */
 export function publishOutOfBandUse(use: () => OutOfBandUse): void {
 	if (outOfBandUses.hasSubscribers) outOfBandUses.publish(use())
+}
+
+/** Free while nobody listens. */
+export function publishProfileFailure(failure: () => ProfileFailure): void {
+	if (profileFailures.hasSubscribers) profileFailures.publish(failure())
 }

@@ -45,7 +45,7 @@ export function withEnvironment(
 		// One that can't be read stays, to be refused with all else.
 		...(file === undefined && { envFile }),
 		...(redis !== undefined && { store: storeOf(redis) }),
-		...definedOnly({ secrets: listOf(read('MSAL_SECRETS')) }),
+		...definedOnly({ secrets: listOf(read('MSAL_SECRETS')), profile: read('MSAL_PROFILE') }),
 		...definedOnly(options),
 		auth: { ...fromEnvironment, ...given },
 		...(cookieName !== undefined && { session: completed({ cookieName }, options.session) }),

@@ -1,5 +1,6 @@
 import type { AcquiredToken } from './acquired-token.js'
 import type { DownstreamCall, DownstreamRequest } from './downstream.js'
+import { createGraph, type Graph } from './graph.js'
 import { type SessionLike, ticketOf } from './session.js'
 import type { SilentRequest } from './silent-request.js'
 import type { SignedInAccount } from './wire.js'
@@ -19,15 +20,18 @@ export class SessionHandle {
 	readonly #session: SessionLike
 	readonly #acquire: (request?: SilentRequest) => Promise<AcquiredToken>
 	readonly #call: DownstreamCall
+	readonly #graphEndpoint: string
 
 	constructor(
 		session: SessionLike,
 		acquire: (request?: SilentRequest) => Promise<AcquiredToken>,
 		call: DownstreamCall,
+		graphEndpoint: string,
 	) {
 		this.#session = session
 		this.#acquire = acquire
 		this.#call = call
+		this.#graphEndpoint = graphEndpoint
 	}
 
 	/** Who is signed in; `undefined` for nobody. */
@@ -43,6 +47,29 @@ export class SessionHandle {
 	/** The person's name, to be shown; it is nobody's key. */
 	get name(): string | undefined {
 		return this.account?.name
+	}
+
+	/**
+	 * The person's mail address, to be shown, as it was at sign-in; `undefined` for somebody without a mailbox, and where
+	 * the setting `profile` is `none`.
+	 */
+	get mail(): string | undefined {
+		return this.account?.mail
+	}
+
+	/** The name of their manager, to be shown, as it was at sign-in, where the setting `profile` has it asked. */
+	get managerName(): string | undefined {
+		return ticketOf(this.#session)?.manager?.name
+	}
+
+	/** The mail address of their manager, likewise. */
+	get managerMail(): string | undefined {
+		return ticketOf(this.#session)?.manager?.mail
+	}
+
+	/** What Microsoft Graph says of the person now. */
+	get graph(): Graph {
+		return createGraph((url, request) => this.get(url, request), this.#graphEndpoint)
 	}
 
 	/** The broker's `acquireSilent`, for this session. */

@@ -6,6 +6,8 @@ export interface SessionTicket {
 	/** Names the sealed token cache of this session. Never used twice. */
 	readonly partition: string
 	readonly account: SignedInAccount
+	/** Whom Microsoft Graph said at sign-in to be the manager, where the setting `profile` has it asked. Display data. */
+	readonly manager?: { readonly name?: string; readonly mail?: string }
 }
 
 /** Any web session: `ctx.session`, or a plain `{ msal }` in another thread. */
@@ -26,7 +28,7 @@ export function requireTicket(session: SessionLike): SessionTicket {
 
 function isTicket(value: unknown): value is SessionTicket {
 	if (typeof value !== 'object' || value === null) return false
-	const { partition, account } = value as Partial<SessionTicket>
+	const { partition, account, manager } = value as Partial<SessionTicket>
 	return (
 		typeof partition === 'string' &&
 		/^[\w-]{43}$/.test(partition) &&
@@ -36,6 +38,8 @@ function isTicket(value: unknown): value is SessionTicket {
 		typeof account.tenantId === 'string' &&
 		typeof account.objectId === 'string' &&
 		typeof account.username === 'string' &&
-		(account.upn === undefined || typeof account.upn === 'string')
+		(account.upn === undefined || typeof account.upn === 'string') &&
+		(account.mail === undefined || typeof account.mail === 'string') &&
+		(manager === undefined || (typeof manager === 'object' && manager !== null))
 	)
 }

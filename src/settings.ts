@@ -126,6 +126,12 @@ export interface KoaMsalOptions {
 		/** Microsoft Graph's address. Default `https://graph.microsoft.com/v1.0`. */
 		readonly endpoint?: string
 	}
+	/**
+	 * What sign-in asks of Microsoft Graph and keeps in the session, to be shown: with `user` the mail address, by which
+	 * the user is then found as well; with `user+manager` the manager's name and address too, for which `scopes` has to
+	 * have `User.Read.All`. It takes 2 seconds at most, and what can't be had is left out. Default `none`.
+	 */
+	readonly profile?: 'none' | 'user' | 'user+manager'
 	/** Calls to APIs with the person's token: `broker.forSession(session)`. */
 	readonly downstream?: {
 		/**
@@ -197,6 +203,7 @@ export interface Settings {
 	readonly cache: { readonly maxEntries: number; readonly maxBytes: number; readonly expiryMargin: number }
 	readonly outOfBand: { readonly scopes: readonly string[] }
 	readonly graph: { readonly endpoint: string }
+	readonly profile: 'none' | 'user' | 'user+manager'
 	readonly downstream: {
 		readonly allowedHosts: readonly string[]
 		readonly timeout: number
@@ -264,6 +271,7 @@ const expectations: Record<string, string> = {
 	'cache.expiryMargin': 'milliseconds, from 0 to 3600000',
 	'outOfBand.scopes': 'a list of the scopes that forUser may be asked for, like ["User.Read"]',
 	'graph.endpoint': 'an https URL like https://graph.microsoft.com/v1.0',
+	profile: "'none', 'user' or 'user+manager' (MSAL_PROFILE)",
 	'downstream.allowedHosts': 'a list of exact host names, like ["api.example", "api.example:8443"]',
 	'downstream.timeout': 'milliseconds, from 100 to 300000',
 	'downstream.maxBytes': 'bytes, 1024 or more',
@@ -381,6 +389,7 @@ const shape = z.strictObject({
 			'https://graph.microsoft.com/v1.0',
 		),
 	}),
+	profile: z.enum(['none', 'user', 'user+manager']).default('none'),
 	downstream: section({
 		allowedHosts: z
 			.array(
@@ -495,6 +504,7 @@ function complete(data: z.infer<typeof shape>, ca: string | undefined): Settings
 		cache: data.cache,
 		outOfBand: data.outOfBand,
 		graph: { endpoint: data.graph.endpoint.replace(/\/+$/, '') },
+		profile: data.profile,
 		downstream: {
 			...data.downstream,
 			// As a URL names them: in lower case, and without the port that is https's own.

@@ -27,10 +27,11 @@ export function nameOf(user: UserReference): string {
 
 /**
  * Every name that an account's sessions are found under: its id first, then the aliases that it has in its tenant.
- * What is added here has to come from the tenant's directory, never from a claim that somebody can choose.
+ * What is added here has to come from the tenant's directory, never from a claim that somebody can choose: `mail` is
+ * Microsoft Graph's word, which is the directory's, and not the claim `email`.
  */
-export function namesOf({ tenantId, objectId, username, upn = '' }: SignedInAccount): string[] {
-	const aliases = [username, upn].filter(Boolean).map((name) => aliasOf(tenantId, name))
+export function namesOf({ tenantId, objectId, username, upn = '', mail = '' }: SignedInAccount): string[] {
+	const aliases = [username, upn, mail].filter(Boolean).map((name) => aliasOf(tenantId, name))
 	return [idOf(tenantId, objectId), ...new Set(aliases)]
 }
 

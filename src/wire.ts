@@ -52,7 +52,7 @@ export interface ProviderMetadata {
 	readonly issParameterSupported: boolean
 }
 
-/** Who signed in. Identity is `tenantId` + `objectId`; `username`, `upn` and `name` change hands. */
+/** Who signed in. Identity is `tenantId` + `objectId`; `username`, `upn`, `mail` and `name` change hands. */
 export interface SignedInAccount {
 	/** MSAL's key for the account: `<home object id>.<home tenant id>`. A guest's differs from oid and tid. */
 	readonly homeAccountId: string
@@ -65,6 +65,8 @@ export interface SignedInAccount {
 	/** The `upn` claim, where the application has asked for it and it is another: a guest's in this tenant. */
 	readonly upn?: string
 	readonly name?: string
+	/** What Microsoft Graph said at sign-in, where the setting `profile` has it asked. Mutable, as `username` is. */
+	readonly mail?: string
 	/** The `login_hint` claim: opaque, lets the provider's sign-out skip its account picker. */
 	readonly loginHint?: string
 }
@@ -74,8 +76,9 @@ export interface SignedInAccount {
  * outside its tenant: anybody's tenant can give anybody's name.
  *
  * `username` and `mail` are one kind of alias, looked up in what the tenant's directory itself vouches for: the
- * claims `preferred_username` and `upn`. So a `mail` that is no user name leads nowhere. The `email` claim is never
- * believed: whoever runs a tenant can write any address into it.
+ * claims `preferred_username` and `upn`, and the mail address that Microsoft Graph says at sign-in, where the setting
+ * `profile` has it asked; without it, a `mail` that is no user name leads nowhere. The `email` claim is never believed:
+ * whoever runs a tenant can write any address into it.
  * https://learn.microsoft.com/entra/identity-platform/migrate-off-email-claim-authorization
  */
 export type UserReference =
@@ -355,6 +358,18 @@ export interface WireTasks {
 	checkConnectivity: {
 		params: Record<string, never>
 		result: { readonly checks: readonly ConnectivityCheck[] }
+	}
+	/** Adds to a session what Microsoft Graph says is its user's mail address. */
+	recordMail: {
+		params: {
+			readonly partition: string
+			readonly homeAccountId: string
+			readonly mail: string
+			/** The blob, from the memory store. */
+			readonly stored?: StoredBlob
+		}
+		/** `sealed`: for the memory store, whose owner writes it. */
+		result: { readonly account: SignedInAccount; readonly sealed?: string }
 	}
 	/** Writes what the store could not take before. `later`: somebody is refreshing it now. */
 	save: {

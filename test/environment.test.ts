@@ -90,12 +90,14 @@ describe('the environment', () => {
 			MSAL_ALLOWED_TENANTS: 'a.example, b.example',
 			MSAL_SECRETS: `${secret}, second-${secret}`,
 			COOKIE_NAME: 'portal',
+			MSAL_PROFILE: 'user+manager',
 			HTTPS_PROXY: 'http://proxy.example:8080',
 		})
 		assert.equal(all.auth.authority, 'https://login.microsoftonline.us/common')
 		assert.deepEqual(all.auth.allowedTenants, ['a.example', 'b.example'])
 		assert.equal(all.secrets.length, 2)
 		assert.equal(all.session.cookieName, 'portal')
+		assert.equal(all.profile, 'user+manager')
 		assert.equal(all.network.proxy, 'http://proxy.example:8080')
 		assert.equal(settings({ ...azure, MSAL_ALLOWED_TENANTS: 'any' }).auth.allowedTenants, 'any')
 	})

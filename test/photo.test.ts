@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict'
-import type { ServerResponse } from 'node:http'
+import { once } from 'node:events'
+import { type IncomingMessage, request, type ServerResponse } from 'node:http'
 import { createServer, type Server } from 'node:https'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
+import { text } from 'node:stream/consumers'
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test'
+import { gzipSync } from 'node:zlib'
 import { type Browser, createBrowser, type Page } from '../dev/cookie-jar-browser.js'
 import { type Application, createApplication, createWorld, type World } from './support/application.js'
 
@@ -98,16 +101,26 @@ describe('GET /user/photo', () => {
 		['is not available', { status: 503, retryAfter: 9 }, 9],
 		['fails', { status: 500 }, 5],
 		['cuts the connection', { drop: true }, 5],
-		['answers half', { halfBody: true }, 5],
 	] as const)
 		it(`is 503 with Retry-After when Graph ${what}`, async () => {
 			await app.signIn(browser)
 			world.graph.inject({ path: photoPath, ...fault })
 			const page = await photo()
-			assertFailed(page, 503, 'ERR_IDP_UNAVAILABLE')
+			assertFailed(page, 503, 'ERR_DOWNSTREAM_UNAVAILABLE')
 			assert.equal(page.headers.get('retry-after'), String(seconds))
 			assert.equal((await photo()).status, 200, 'and works the next time')
 		})
+
+	it('comes after a wait that Graph asks for, when it is short', async () => {
+		await app.signIn(browser)
+		world.graph.clearLog()
+		world.graph.inject({ path: photoPath, status: 429, retryAfter: 1 })
+		assert.equal((await photo()).status, 200)
+		assert.deepEqual(
+			world.graph.log.map(({ status }) => status),
+			[429, 200],
+		)
+	})
 
 	it('is 403 when Graph does not let this application', async () => {
 		await app.signIn(browser)
@@ -121,8 +134,13 @@ describe('GET /user/photo', () => {
 		let server: Server
 		let respond: (response: ServerResponse) => void
 		let odd: Application
+		const sockets = new Set<Socket>()
 		before(async () => {
 			server = createServer(world.standIn.tls, (_request, response) => respond(response))
+			server.on('secureConnection', (socket) => {
+				sockets.add(socket)
+				socket.once('close', () => sockets.delete(socket))
+			})
 			await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
 			const endpoint = `https://localhost:${(server.address() as AddressInfo).port}/v1.0`
 			odd = await createApplication(world, { secrets, graph: { endpoint } })
@@ -139,6 +157,11 @@ describe('GET /user/photo', () => {
 			'a drawing with a script in it': [200, { 'content-type': 'image/svg+xml' }, `<svg>${script}</svg>`],
 			'an image and a page in one': [200, { 'content-type': 'image/png, text/html' }, script],
 			'nobody says what': [200, {}, script],
+			'an image, packed in some way': [
+				200,
+				{ 'content-type': 'image/png', 'content-encoding': 'crate' },
+				'x',
+			],
 			JSON: [200, { 'content-type': 'application/json' }, '{}'],
 			nothing: [204, { 'content-type': 'image/png' }, ''],
 			'the way to another host': [
@@ -146,14 +169,18 @@ describe('GET /user/photo', () => {
 				{ location: 'https://evil.example/', 'content-type': 'image/png' },
 				'x',
 			],
-			'5 MB': [200, { 'content-type': 'image/png' }, Buffer.alloc(5 * 1024 * 1024)],
+			'5 MB': [
+				200,
+				{ 'content-type': 'image/png', 'content-length': '5242880' },
+				Buffer.alloc(5 * 1024 * 1024),
+			],
 		}
 		for (const [what, [status, headers, body]] of Object.entries(answers))
 			it(`passes none of it on: ${what}`, async () => {
 				await odd.signIn(browser)
 				respond = (response) => response.writeHead(status, headers).end(body)
 				const page = await browser.get(`${odd.origin}/user/photo`)
-				assertFailed(page, 502, 'ERR_IDP_PROTOCOL')
+				assertFailed(page, 502, 'ERR_DOWNSTREAM_PROTOCOL')
 			})
 
 		it('passes an image on with its type, and none of Graph’s other headers', async () => {
@@ -167,13 +194,80 @@ describe('GET /user/photo', () => {
 			assert.deepEqual(page.headers.getSetCookie(), [])
 		})
 
-		it('survives an ETag that is none', async () => {
+		it('unpacks an image that is packed, and says nothing of its length then', async () => {
+			await odd.signIn(browser)
+			const body = gzipSync('JFIF')
+			const headers = {
+				'content-type': 'image/jpeg',
+				'content-encoding': 'gzip',
+				'content-length': body.length,
+			}
+			respond = (response) => response.writeHead(200, headers).end(body)
+			const answer = await open(odd.origin)
+			assert.deepEqual(
+				[answer.headers['content-length'], answer.headers['content-encoding'], await text(answer)],
+				[undefined, undefined, 'JFIF'],
+			)
+		})
+
+		it('leaves an ETag out that is none', async () => {
 			await odd.signIn(browser)
 			respond = (response) =>
 				response.writeHead(200, { 'content-type': 'image/png', etag: 'W/"a"; é' }).end('PNG')
-			assert.ok([200, 502].includes((await browser.get(`${odd.origin}/user/photo`)).status))
+			const page = await browser.get(`${odd.origin}/user/photo`)
+			assert.deepEqual([page.status, page.html, page.headers.get('etag')], [200, 'PNG', null])
+		})
+
+		it('streams: the browser has the beginning before Graph has sent the end', async () => {
+			await odd.signIn(browser)
+			let graph: ServerResponse | undefined
+			respond = (response) => {
+				graph = response.writeHead(200, { 'content-type': 'image/png', 'content-length': 6 })
+				graph.write('one')
+			}
+			const answer = await open(odd.origin)
+			assert.equal(answer.headers['content-length'], '6')
+			const [first] = (await once(answer, 'data')) as [Buffer]
+			assert.equal(first.toString(), 'one')
+			graph?.end('two')
+			assert.equal(await text(answer), 'two')
+		})
+
+		for (const [what, send] of [
+			['that Graph breaks off', (response) => response.write('half', () => response.destroy())],
+			['that has no end', (response) => response.write(Buffer.alloc(5 * 1024 * 1024))],
+		] as const satisfies readonly [string, (response: ServerResponse) => unknown][])
+			it(`never looks whole: one ${what}`, async () => {
+				await odd.signIn(browser)
+				respond = (response) => send(response.writeHead(200, { 'content-type': 'image/png' }))
+				await assert.rejects(open(odd.origin).then(text))
+			})
+
+		it('holds no connection to Graph for what nobody reads', { timeout: 10_000 }, async () => {
+			await odd.signIn(browser)
+			// Larger than what comes along with the headers.
+			const body = Buffer.alloc(1024 * 1024)
+			respond = (response) => response.writeHead(200, { 'content-type': 'image/png', etag: '"a"' }).end(body)
+			for (let i = 0; i < 5; i++) {
+				const page = await browser.get(`${odd.origin}/user/photo`, { 'if-none-match': '"a"' })
+				assert.equal(page.status, 304)
+				const head = await open(odd.origin, 'HEAD')
+				assert.deepEqual([head.statusCode, head.headers['content-type']], [200, 'image/png'])
+				assert.equal(await text(head), '')
+				// Closes the page before it has come.
+				;(await open(odd.origin)).destroy()
+			}
+			while (sockets.size > 1) await once([...sockets][0] as Socket, 'close')
 		})
 	})
+
+	/** Opens the photo as the browser would, and leaves the body to be read. */
+	async function open(origin: string, method = 'GET'): Promise<IncomingMessage> {
+		const url = new URL('/user/photo', origin)
+		const cookie = browser.jar.headerFor(url, { method: 'GET', crossSite: false, topLevel: true })
+		const [answer] = await once(request(url, { method, headers: { cookie } }).end(), 'response')
+		return answer as IncomingMessage
+	}
 
 	/** A small page that tells nothing of what Graph said. */
 	function assertFailed(page: Page, status: number, code: string): void {

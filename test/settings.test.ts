@@ -210,6 +210,8 @@ describe('settings that are wrong (J2)', () => {
 		['downstream.maxBytes', { 'downstream.maxBytes': canary }],
 		['downstream.serialiser', { 'downstream.serialiser': { stringify: canary } }],
 		['downstream.hosts', { 'downstream.hosts': [canary] }],
+		['profile', { profile: canary }],
+		['profile', { profile: 'manager' }],
 		['trustedProxies', { trustedProxies: [canary] }],
 		['trustedProxies', { trustedProxies: ['10.0.0.0/33'] }],
 		['trustedProxies', { trustedProxies: true }],
@@ -337,6 +339,7 @@ describe('settings that are right', () => {
 		})
 		assert.equal(settings.pool.taskTimeout, 15_000)
 		assert.ok(settings.pool.threads >= 1)
+		assert.equal(settings.profile, 'none')
 		assert.deepEqual(settings.trustedProxies, [])
 		const { serialiser, ...downstream } = settings.downstream
 		assert.deepEqual(downstream, { allowedHosts: [], timeout: 30_000, maxBytes: 64 * 1024 * 1024 })
@@ -385,6 +388,8 @@ describe('settings that are right', () => {
 			{ 'network.proxy': 'http://user:password@proxy.example:8080' },
 			{ 'cache.expiryMargin': 0 },
 			{ 'pool.threads': 64, 'pool.maxQueue': 1 },
+			{ profile: 'user' },
+			{ profile: 'user+manager' },
 			{ trustedProxies: ['10.0.0.0/8', '::1', 'fe80::/10', '192.168.0.1'] },
 			{ store: redisTokenStore('redis://host') },
 		])

@@ -7,11 +7,14 @@ import {
 	findAccessToken,
 	holdsOnly,
 	latestExpiry,
+	mailIn,
 	mergeTokenCaches,
 	parseTokenCache,
 	sameRefreshToken,
 	type TokenCacheJson,
+	withMail,
 	withoutRefreshTokens,
+	withRefreshed,
 } from '../workers/token-cache.js'
 
 const homes = ['ada.tenant', 'charles.tenant'] as const
@@ -305,6 +308,34 @@ describe('holdsOnly', () => {
 		assert.equal(holdsOnly(cache({ home_account_id: homes[0] }), homes[0]), true)
 		assert.equal(holdsOnly(cache({ home_account_id: homes[1] }), homes[0]), false)
 		assert.equal(holdsOnly(cache({}), homes[0]), false)
+	})
+})
+
+describe('the mail address in a cache', () => {
+	const ada = 'ada.tenant'
+	const entry = { home_account_id: ada, client_id: 'client-1', secret: 'x', target: 'User.Read' }
+	const before: TokenCacheJson = { AccessToken: { a: entry } }
+	const after: TokenCacheJson = { AccessToken: { b: { ...entry, secret: 'y' } } }
+
+	it('is one person’s, until it is taken out or another takes its place', () => {
+		const known = withMail(before, ada, 'ada@example')
+		assert.deepEqual([mailIn(known, ada), mailIn(known, 'charles.tenant')], ['ada@example', undefined])
+		assert.equal(mailIn(withMail(known, ada, 'lovelace@example'), ada), 'lovelace@example')
+		assert.deepEqual(withMail(known, ada), before)
+		assert.deepEqual(mailIn(parseTokenCache(JSON.stringify(known)), ada), 'ada@example')
+	})
+
+	it('stays through a refresh, whichever of the two was stored first', () => {
+		const known = withMail(before, ada, 'ada@example')
+		for (const cache of [withRefreshed(known, after), withRefreshed(after, known)])
+			assert.equal(mailIn(cache, ada), 'ada@example')
+	})
+
+	it('is none where something else stands in its place', () => {
+		for (const mail of ['', 5, {}, undefined] as unknown as string[])
+			assert.equal(mailIn({ DirectoryUser: { [ada]: { mail } } }, ada), undefined)
+		for (const name of ['__proto__', 'constructor'])
+			assert.equal(mailIn({ DirectoryUser: {} }, name), undefined)
 	})
 })
 

@@ -1,10 +1,10 @@
 import type { JWTPayload } from 'jose'
 import { BrokerError } from '../src/errors.js'
 import type { SignedInAccount } from '../src/wire.js'
-import type { TokenCacheJson } from './token-cache.js'
+import { mailIn, type TokenCacheJson } from './token-cache.js'
 
-/** Who somebody is, from the claims of a verified id_token. */
-export function toAccount(homeAccountId: string, claims: JWTPayload): SignedInAccount {
+/** Who somebody is, from the claims of a verified id_token. @param mail what Microsoft Graph says it is, if known */
+export function toAccount(homeAccountId: string, claims: JWTPayload, mail?: string): SignedInAccount {
 	const text = (value: unknown) =>
 		typeof value === 'string' && value !== '' ? value.slice(0, 256) : undefined
 	const username = text(claims.preferred_username) ?? ''
@@ -19,6 +19,7 @@ export function toAccount(homeAccountId: string, claims: JWTPayload): SignedInAc
 		username,
 		...(upn !== undefined && upn !== username && { upn }),
 		...(name !== undefined && { name }),
+		...(mail !== undefined && { mail }),
 		...(loginHint !== undefined && { loginHint }),
 	}
 }
@@ -42,7 +43,7 @@ export function ownerOf(cache: TokenCacheJson): SignedInAccount | undefined {
 
 function findAccount(cache: TokenCacheJson, homeAccountId: string): SignedInAccount | undefined {
 	const claims = claimsOf(cache, homeAccountId)
-	const account = claims && toAccount(homeAccountId, claims)
+	const account = claims && toAccount(homeAccountId, claims, mailIn(cache, homeAccountId))
 	return account && account.tenantId !== '' && account.objectId !== '' ? account : undefined
 }
 

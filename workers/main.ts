@@ -9,6 +9,7 @@ import { importRecord } from './import-record.js'
 import { findImported, takeImported } from './imported.js'
 import { listSessions } from './list-sessions.js'
 import { authority } from './provider.js'
+import { recordMail } from './record-mail.js'
 import { redeem } from './redeem.js'
 import { save } from './save.js'
 import { seeSession } from './see-session.js'
@@ -21,6 +22,7 @@ const tasks: Tasks = {
 	findImported,
 	importRecord,
 	redeem,
+	recordMail,
 	save,
 	takeImported,
 	exists: async ({ partition }) => ({ exists: redisStore ? await redisStore.exists(partition) : true }),

@@ -6,7 +6,7 @@ import { ownAuthority, redisStore, sealer, settings } from './context.js'
 import { createMsalClient, readTokenCache, translateMsalError } from './msal-client.js'
 import { CarriedStore } from './partition-store.js'
 import { authority, clientAssertion, providerCall, toWireToken } from './provider.js'
-import { holdsOnly, latestExpiry, mergeTokenCaches, type TokenCacheJson } from './token-cache.js'
+import { holdsOnly, latestExpiry, mergeTokenCaches, type TokenCacheJson, withMail } from './token-cache.js'
 import { enterSession, leaveSession, markOf } from './user-index.js'
 import { verifyIdToken } from './verify-id-token.js'
 
@@ -57,8 +57,9 @@ async function redeemClaimed(params: RedeemParams): Promise<RedeemResult> {
 
 	const account = toAccount(homeAccountId, claims)
 	const previous = params.previous && (await readPrevious(params.previous))
+	// Addresses change hands: whoever has this one is asked anew at each sign-in.
 	if (previous && holdsOnly(previous, homeAccountId) && ownAuthority.accepts(previous, account))
-		cache = mergeTokenCaches(previous, cache)
+		cache = mergeTokenCaches(withMail(previous, homeAccountId), cache)
 	const sealed = sealCache(params.partition, cache)
 	// The index first: what it says too much is found out when it is read.
 	await enterSession(account, params.partition, Date.now() + params.lifetime)

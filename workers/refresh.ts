@@ -86,7 +86,7 @@ export async function refresh(cache: TokenCacheJson, request: RefreshRequest): P
 		return {
 			cache: withRefreshed(cache, answer),
 			token: toWireToken(result),
-			account: came ? toAccount(homeAccountId, came) : account,
+			account: came ? toAccount(homeAccountId, came, account.mail) : account,
 		}
 	} catch (cause) {
 		const { throttled } = network

@@ -12,6 +12,8 @@ export interface TokenCacheJson {
 	AccessToken?: Record<string, CacheEntry>
 	RefreshToken?: Record<string, CacheEntry>
 	AppMetadata?: Record<string, CacheEntry>
+	/** Not MSAL's: what Microsoft Graph said of the account at sign-in. */
+	DirectoryUser?: Record<string, CacheEntry>
 	[section: string]: Record<string, CacheEntry> | undefined
 }
 
@@ -27,6 +29,7 @@ interface CacheEntry {
 	readonly expires_on?: string
 	readonly refresh_on?: string
 	readonly requestedClaimsHash?: string
+	readonly mail?: string
 }
 
 /** Scopes of OpenID Connect itself: every request carries them and they choose no resource. */
@@ -250,6 +253,18 @@ function scopesOf(target: string | undefined): string[] {
 /** Whether an id_token is the provider's word; one that was imported from the original has no signature. */
 export function isSigned({ secret }: { readonly secret?: string }): boolean {
 	return typeof secret === 'string' && /\.[\w-]+$/.test(secret)
+}
+
+/** The account's mail address, as Microsoft Graph said it at sign-in. */
+export function mailIn(cache: TokenCacheJson, homeAccountId: string): string | undefined {
+	const mail = cache.DirectoryUser?.[homeAccountId]?.mail
+	return typeof mail === 'string' && mail !== '' ? mail : undefined
+}
+
+/** The cache with this mail address of the account's, or without one. */
+export function withMail(cache: TokenCacheJson, homeAccountId: string, mail?: string): TokenCacheJson {
+	const { DirectoryUser: _, ...rest } = cache
+	return mail === undefined ? rest : { ...rest, DirectoryUser: { [homeAccountId]: { mail } } }
 }
 
 /** Entries of both, entry by entry; where both have one, the second's. */

@@ -2,7 +2,7 @@ import Router from '@koa/router'
 import Koa, { type Context, type Middleware } from 'koa'
 import { type AcquiredToken, BrokerError, type KoaMsal, requireSignedIn } from '../../src/index.js'
 import { actions, type Call, timed } from './acquisitions.js'
-import type { Graph } from './graph.js'
+import { lookUp } from './graph.js'
 import { icon, type Place, show } from './layout.js'
 import { homePage } from './pages/home.js'
 import { problemPage } from './pages/problem.js'
@@ -11,20 +11,24 @@ import { welcomePage } from './pages/welcome.js'
 /** The permissions to read one's manager. Sign-in does without the second: it is asked for when it is wanted. */
 const managerScopes = ['User.Read', 'User.Read.All']
 
+/** Milliseconds a page waits for Graph. */
+const timeout = 5_000
+
 /** Calls that a session remembers. */
 const rememberedCalls = 5
 
 /** The demo as a Koa application. */
-export function createDemo({ broker, msalSession, msalRoutes }: KoaMsal, graph: Graph, place: Place): Koa {
+export function createDemo({ broker, msalSession, msalRoutes }: KoaMsal, place: Place): Koa {
 	const router = new Router()
 
 	router.get('/', async (ctx) => {
 		if (!ctx.session.msal) return show(ctx, welcomePage(place))
 		const { token, call } = await timed('This page', () => broker.acquireSilent(ctx.session))
+		const { graph } = broker.forSession(ctx.session)
 		const [person, manager] = await Promise.all([
-			graph.lookUp(ctx.session, '/me', ['User.Read']),
+			lookUp(() => graph.me({ timeout })),
 			ctx.session.readsManager || isGranted(token, managerScopes)
-				? graph.lookUp(ctx.session, '/me/manager', managerScopes).catch(orNotAsked)
+				? lookUp(() => graph.manager({ timeout })).catch(orNotAsked)
 				: notAsked,
 		])
 		const calls: readonly Call[] = ctx.session.calls ?? []

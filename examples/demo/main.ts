@@ -1,10 +1,8 @@
 import { randomBytes } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { type KoaMsalEnvironmentOptions, koaMsal } from '../../src/index.js'
 import { createDemo } from './app.js'
 import { createEnd, endWithParent } from './end.js'
-import { createGraph } from './graph.js'
 import { listenOnLoopback, readPort } from './ports.js'
 import { startStandIn } from './stand-in.js'
 
@@ -28,12 +26,8 @@ async function main(): Promise<void> {
 	const parts = await koaMsal({ auth: { redirectUri }, ...standIn, ...ownSecrets() })
 	started.push(() => parts.broker.close())
 
-	const endpoint = standIn?.graph.endpoint ?? 'https://graph.microsoft.com/v1.0'
-	const graph = createGraph(parts.broker, endpoint, standIn && readFileSync(standIn.network.caFile, 'utf8'))
-	started.push(() => graph.close())
-
 	const origin = standIn ? local : new URL(redirectUri).origin
-	const demo = createDemo(parts, graph, { origin, standIn: standIn !== undefined, redis: Boolean(REDIS_URL) })
+	const demo = createDemo(parts, { origin, standIn: standIn !== undefined, redis: Boolean(REDIS_URL) })
 	const handle = demo.callback()
 	const servers = [createServer(handle), createServer(handle)]
 	await listenOnLoopback(servers, port, 'PORT')

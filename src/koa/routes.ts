@@ -2,13 +2,13 @@ import Router from '@koa/router'
 import type { Middleware } from 'koa'
 import { TokenBroker } from '../broker.js'
 import { BrokerError } from '../errors.js'
-import { fetchPhoto } from '../graph.js'
 import { ticketOf } from '../session.js'
 import { callback } from './callback.js'
 import { acceptLegacyCookie } from './legacy-cookie.js'
 import { type Login, offerLogin, requireSessionAccess, sendToProvider } from './login.js'
 import { logout } from './logout.js'
 import { protect } from './page.js'
+import { photo } from './photo.js'
 import { refuse } from './refuse.js'
 import { returnToOf } from './return-to.js'
 import { createTransactions } from './transactions.js'
@@ -25,7 +25,6 @@ export interface RouteOptions {
  */
 export function createMsalRoutes(broker: TokenBroker, options: RouteOptions = {}): Middleware {
 	const settings = TokenBroker.settingsOf(broker)
-	const http = TokenBroker.httpOf(broker)
 	const prefix = options.prefix ?? settings.prefix
 	const login: Login = {
 		broker,
@@ -59,21 +58,13 @@ export function createMsalRoutes(broker: TokenBroker, options: RouteOptions = {}
 					authenticated: true,
 					name: account.name ?? null,
 					username: account.username,
+					mail: account.mail ?? null,
 					objectId: account.objectId,
 					tenantId: account.tenantId,
 				}
 			: { authenticated: false }
 	})
-	router.get(`${prefix}/photo`, async (ctx) => {
-		const photo = await fetchPhoto(broker, http, settings.graph.endpoint, ctx.session)
-		if (!photo) throw new BrokerError('ERR_NOT_FOUND', 'There is no photo.')
-		ctx.set('Cache-Control', 'private, max-age=300')
-		ctx.vary('Cookie')
-		if (photo.etag !== undefined) ctx.set('ETag', photo.etag)
-		ctx.type = photo.type
-		ctx.body = photo.body
-		if (isKnown(photo.etag, ctx.get('If-None-Match'))) ctx.status = 304
-	})
+	router.get(`${prefix}/photo`, (ctx) => photo(ctx, broker))
 
 	const routes = router.routes() as unknown as Middleware
 	const starts = [`${prefix}/`, settings.auth.redirectUri.pathname].map((path) => path.toLowerCase())
@@ -86,13 +77,4 @@ export function createMsalRoutes(broker: TokenBroker, options: RouteOptions = {}
 		const go = () => (isOurs(ctx.path) ? routes(ctx, next) : next())
 		return acceptLegacy(ctx)?.then(go) ?? go()
 	}
-}
-
-/**
- * RFC 9110, 13.1.2. Koa's `fresh` answers 200 to `Cache-Control: no-cache`, which `fetch` sends along with every
- * If-None-Match (Fetch, 4.6), although that is what asks for this comparison.
- */
-function isKnown(etag: string | undefined, ifNoneMatch: string): boolean {
-	const weakly = (tag: string) => tag.trim().replace(/^W\//, '')
-	return etag !== undefined && ifNoneMatch.split(',').map(weakly).includes(weakly(etag))
 }

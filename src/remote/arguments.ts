@@ -12,7 +12,7 @@ const maxText = 16_384
 export function checkTicket(session: SessionLike): SessionTicket | null {
 	const ticket = ticketOf(session)
 	if (!ticket) return null
-	const { homeAccountId, tenantId, objectId, username, upn, name, loginHint } = ticket.account
+	const { homeAccountId, tenantId, objectId, username, upn, name, mail, loginHint } = ticket.account
 	return {
 		partition: ticket.partition,
 		account: {
@@ -22,6 +22,7 @@ export function checkTicket(session: SessionLike): SessionTicket | null {
 			username: text(username, 'account.username'),
 			...(upn !== undefined && { upn: text(upn, 'account.upn') }),
 			...(name !== undefined && { name: text(name, 'account.name') }),
+			...(mail !== undefined && { mail: text(mail, 'account.mail') }),
 			...(loginHint !== undefined && { loginHint: text(loginHint, 'account.loginHint') }),
 		},
 	}

@@ -81,6 +81,18 @@ describe('faults at the token endpoint', () => {
 		hanging.catch(() => {})
 	})
 
+	test('begin an answer and never end it', async () => {
+		standIn.inject({ stall: true })
+		const url = `${standIn.authority}/oauth2/v2.0/token`
+		const { status, body } = await fetch(url, { method: 'POST', dispatcher })
+		const reader = body?.getReader()
+		assert.equal(status, 200)
+		assert.ok((await reader?.read())?.value?.length)
+		const first = await Promise.race([reader?.read(), request().then(() => 'the next one')])
+		assert.equal(first, 'the next one')
+		await reader?.cancel()
+	})
+
 	test('strike the requests they are meant for, as often as they are told', async () => {
 		standIn.inject({ grant: 'refresh_token', status: 500 }, { status: 503, skip: 1, times: 2 })
 		const statuses = [await request(), await request(), await request(), await request()].map(

@@ -121,6 +121,31 @@ describe('the Graph stub', () => {
 		assert.equal(((await response.json()) as { value: unknown[] }).value.length, 250)
 	})
 
+	test('lists groups and roles page by page, no more than a hundred on one', async () => {
+		const token = await tokenOf(people.radia)
+		const counts: number[] = []
+		let path = '/me/transitiveMemberOf?$select=id&$top=999'
+		for (let next: string | undefined = path; next !== undefined; ) {
+			const page = (await (await ask(path, token)).json()) as { value: unknown[]; '@odata.nextLink'?: string }
+			counts.push(page.value.length)
+			next = page['@odata.nextLink']
+			path = next?.replace(`${graph.origin}/v1.0`, '') ?? ''
+		}
+		assert.deepEqual(counts, [100, 100, 50])
+		const { value } = (await (await ask('/me/transitiveMemberOf', await tokenOf(people.grace))).json()) as {
+			value: { '@odata.type': string }[]
+		}
+		assert.deepEqual(
+			value.map((member) => member['@odata.type'].replace('#microsoft.graph.', '')),
+			['directoryRole', 'directoryRole', 'group', 'group'],
+		)
+	})
+
+	test('answers no more than the fields that are selected', async () => {
+		const me = (await (await ask('/me?$select=id,mail', await tokenOf(people.ada))).json()) as object
+		assert.deepEqual(Object.keys(me).sort(), ['@odata.context', 'id', 'mail'])
+	})
+
 	test('throttles once when told to, with Retry-After', async () => {
 		const token = await tokenOf(people.ada)
 		graph.inject({ path: '/v1.0/me', status: 429, retryAfter: 7 })

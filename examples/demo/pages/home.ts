@@ -1,6 +1,6 @@
-import type { AcquiredToken, Outcome } from '../../../src/index.js'
+import type { AcquiredToken, GraphUser, Outcome } from '../../../src/index.js'
 import { type Action, actions, type Call } from '../acquisitions.js'
-import type { Lookup, Profile } from '../graph.js'
+import type { Lookup } from '../graph.js'
 import { type Html, html } from '../html.js'
 import type { Page, Place } from '../layout.js'
 
@@ -66,8 +66,8 @@ function managerOf(manager: Home['manager']): Html {
 	}
 }
 
-function describe({ displayName, jobTitle }: Profile): Html {
-	return html`${displayName}${jobTitle ? html` <small>${jobTitle}</small>` : ''}`
+function describe({ displayName, jobTitle }: GraphUser): Html {
+	return html`${displayName ?? 'Somebody without a name'}${jobTitle ? html` <small>${jobTitle}</small>` : ''}`
 }
 
 function tokenCard({ place, token, own, calls, tasks }: Home): Html {
