@@ -2,7 +2,7 @@ import type { Context, Middleware } from 'koa'
 import { BrokerError } from '../errors.js'
 import { loginOf, sendToProvider } from './login.js'
 import { wantsPage } from './page.js'
-import { refuse } from './refuse.js'
+import { answerError } from './refuse.js'
 import { toLocalPath } from './return-to.js'
 
 /**
@@ -13,7 +13,8 @@ import { toLocalPath } from './return-to.js'
 export function requireSignedIn(): Middleware {
 	return async function requireSignedIn(ctx, next) {
 		try {
-			if (!(await loginOf(ctx).broker.isSignedIn(ctx.session)))
+			const { broker, session } = loginOf(ctx)
+			if (!(await broker.isSignedIn(session(ctx))))
 				throw new BrokerError('ERR_SIGNED_OUT', 'Nobody is signed in. Sign in first.')
 			await next()
 		} catch (error) {
@@ -33,7 +34,7 @@ function isForThePerson(error: unknown): error is BrokerError {
 async function challenge(ctx: Context, error: BrokerError): Promise<void> {
 	const login = loginOf(ctx)
 	const navigates = (ctx.method === 'GET' || ctx.method === 'HEAD') && wantsPage(ctx)
-	if (!navigates) return refuse(ctx, error, login.path)
+	if (!navigates) return answerError(ctx, error, login)
 	await sendToProvider(ctx, login, toLocalPath(ctx.originalUrl), {
 		...(error.scopes && { extraScopesToConsent: error.scopes }),
 		...(error.claims !== undefined && { claims: error.claims }),
