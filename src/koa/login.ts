@@ -56,7 +56,7 @@ export async function sendToProvider(
 		session: session(ctx),
 		...(id !== undefined && { sessionId: id }),
 	})
-	transactions.begin(ctx, transaction)
+	transactions.begin(ctx, transaction, url)
 	ctx.status = 303
 	ctx.set('Location', url)
 	ctx.body = ''
