@@ -355,9 +355,19 @@ describe('an application that was there before', () => {
 					const page = await own.browser().get(`${own.address}/user/login`)
 					assert.equal(page.status, 503)
 					assert.match(page.html, /It is our fault/)
+					world.standIn.inject({ on: 'discovery', drop: true })
+					const guarded = await own.browser().get(`${own.address}/orders`, html)
+					assert.equal(guarded.status, 503)
+					assert.match(guarded.html, /It is our fault/)
+					await own.rebuilt({ routes: { onError: 'page' } }, async (paged) => {
+						world.standIn.inject({ on: 'discovery', drop: true })
+						const page = await paged.browser().get(`${own.address}/orders`, html)
+						assert.equal(page.status, 503)
+						assert.match(page.html, /The service is not available at the moment/)
+					})
 					assert.deepEqual(
 						own.errors.map((error) => (error as BrokerError).code),
-						['ERR_IDP_UNAVAILABLE'],
+						['ERR_IDP_UNAVAILABLE', 'ERR_IDP_UNAVAILABLE'],
 					)
 				} finally {
 					world.standIn.clearFaults()
