@@ -10,6 +10,7 @@ import {
 	type KoaMsalOptions,
 	type RouteOptions,
 	requireSignedIn,
+	type SessionStore,
 	sealedSessionStore,
 	type TokenBroker,
 } from '../../src/index.js'
@@ -36,6 +37,8 @@ export interface ShopParts {
 	readonly behind?: Middleware
 	/** The store as it is, without a seal. */
 	readonly unsealed?: boolean
+	/** Instead of the shop's own store. */
+	readonly sessions?: SessionStore
 }
 
 export interface ShopOptions extends ShopParts {
@@ -91,12 +94,12 @@ export async function createShopApplication(
 	const address = `${outside}${basePath}`
 	const browsers: Browser[] = []
 	const build = (parts: ShopParts): ShopApplication => {
-		const { routes, before = [], behind, unsealed } = parts
+		const { routes, before = [], behind, unsealed, sessions } = parts
 		const store = new MapStore()
 		const select = routes?.session ?? ((ctx: Context) => ctx.session)
 		const guard = requireSignedIn()
 		const shop = createShop({
-			sessions: unsealed ? store : sealedSessionStore(store, broker),
+			sessions: unsealed ? store : sealedSessionStore(sessions ?? store, broker),
 			signIn: [...before, createMsalRoutes(broker, routes)],
 			customersOnly: behind ? (ctx, next) => guard(ctx, () => behind(ctx, next)) : guard,
 			customerOf: (ctx) =>
