@@ -1,8 +1,8 @@
 // A web shop as it was before anybody signed in with Entra ID: with its own session, router, body parsing and error
 // pages. Nothing here knows of koa-msal.
 import { bodyParser } from '@koa/bodyparser'
-import Router, { type RouterMiddleware } from '@koa/router'
-import Koa, { type Context, type Middleware } from 'koa'
+import Router from '@koa/router'
+import Koa, { type Context, type DefaultState, type Middleware } from 'koa'
 import createSession from 'koa-session'
 
 /** What the shop is put together from. */
@@ -32,13 +32,13 @@ export function createShop({ sessions, signIn, customersOnly, customerOf }: Shop
 	app.use(bodyParser())
 	for (const middleware of signIn) app.use(middleware)
 
-	const router = new Router()
+	const router = new Router<DefaultState, Context>()
 	router.get('/', (ctx) => {
-		const customer = customerOf(ctx as unknown as Context)
+		const customer = customerOf(ctx)
 		ctx.type = 'html'
 		ctx.body = `<!doctype html><title>Shop</title><h1>Shop</h1>
 <p>${customer === undefined ? '<a href="user/login">Sign in</a>' : `Hello ${escapeHtml(customer)}. <a href="user/logout">Sign out</a>`}</p>
-<p>In your basket: ${basketOf(ctx as unknown as Context).join(', ') || 'nothing'}</p>
+<p>In your basket: ${basketOf(ctx).join(', ') || 'nothing'}</p>
 <form method="post" action="basket">${articles.map((name) => `<button name="article" value="${name}">${name}</button>`).join(' ')}</form>
 <p><a href="orders">Your orders</a></p>`
 	})
@@ -46,17 +46,19 @@ export function createShop({ sessions, signIn, customersOnly, customerOf }: Shop
 		const { article } = (ctx.request.body ?? {}) as { article?: unknown }
 		if (typeof article !== 'string' || !articles.includes(article))
 			ctx.throw(400, 'There is no such article.')
-		const { session } = ctx as unknown as Context
-		session.basket = [...basketOf(ctx as unknown as Context), article]
+		ctx.session.basket = [...basketOf(ctx), article]
 		ctx.status = 303
 		ctx.set('Location', './')
 		ctx.body = ''
 	})
-	router.get('/orders', customersOnly as unknown as RouterMiddleware, (ctx) => {
-		const { session } = ctx as unknown as Context
-		session.looked = (session.looked ?? 0) + 1
-		ctx.body = { customer: customerOf(ctx as unknown as Context), looked: session.looked, orders: [] }
-	})
+	router.get(
+		'/orders',
+		(ctx, next) => customersOnly(ctx, next),
+		(ctx) => {
+			ctx.session.looked = (ctx.session.looked ?? 0) + 1
+			ctx.body = { customer: customerOf(ctx), looked: ctx.session.looked, orders: [] }
+		},
+	)
 	app.use(router.routes() as unknown as Middleware)
 	return app
 }
