@@ -124,6 +124,23 @@ describe('an application that was there before', () => {
 			assert.equal((await orders(browser)).customer, ada)
 		})
 
+		it('is told by its parser of names that come twice, or in brackets', async () => {
+			for (const [body, code] of [
+				['state=x&state=x&code=y', 'ERR_BAD_REQUEST'],
+				['state=x&code=y&code=z', 'ERR_BAD_REQUEST'],
+				['state[a]=x&code=y', 'ERR_BAD_REQUEST'],
+				['state=x&code=y', 'ERR_LOGIN_REJECTED'],
+			] as const) {
+				const response = await fetch(`${shop.address}/user/authorized`, {
+					method: 'POST',
+					headers: { ...json, 'content-type': 'application/x-www-form-urlencoded' },
+					body,
+				})
+				const { error } = (await response.json()) as { error: string }
+				assert.deepEqual([response.status, error], [400, code], body)
+			}
+		})
+
 		/** Posts to the callback; what a parser has made of it is `body`. */
 		async function answer(body: unknown): Promise<[number, string]> {
 			parsed = body
