@@ -30,7 +30,7 @@ export function withEnvironment(
 	const fromEnvironment = definedOnly({
 		clientId: first((from) => from('AZURE_CLIENT_ID') ?? from('SP_APP_ID')),
 		authority: first((from) => authorityOf(from, read('AZURE_AUTHORITY_HOST'))),
-		redirectUri: first((from) => redirectUriOf(from, options.prefix)),
+		redirectUri: first((from) => redirectUriOf(from, options)),
 		allowedTenants: listOf(read('MSAL_ALLOWED_TENANTS')),
 		...first(credentialOf),
 	})
@@ -72,12 +72,14 @@ function authorityOf(read: Read, host = 'https://login.microsoftonline.com'): st
 	return `${host.replace(/\/+$/, '')}/${tenant}`
 }
 
-function redirectUriOf(read: Read, prefix: unknown): string | undefined {
+function redirectUriOf(read: Read, { basePath = '', prefix = '/user' }: Options): string | undefined {
 	const domain = read('DOMAIN')
 	const known = read('MSAL_REDIRECT_URI')
 	if (known !== undefined || domain === undefined) return known
 	const scheme = /^(localhost|127\.0\.0\.1)(:|$)/.test(domain) ? 'http' : 'https'
-	return `${scheme}://${domain}${typeof prefix === 'string' ? prefix : '/user'}/authorized`
+	// What is no text is refused as itself.
+	const path = [basePath, prefix].filter((part) => typeof part === 'string').join('')
+	return `${scheme}://${domain}${path}/authorized`
 }
 
 function credentialOf(read: Read): Options | undefined {

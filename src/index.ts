@@ -8,7 +8,15 @@ export { BrokerError, type BrokerErrorCode } from './errors.js'
 export type { Graph, GraphRequest, GraphUser, Photo } from './graph.js'
 export { requireSignedIn } from './koa/require-signed-in.js'
 export { createMsalRoutes, type RouteOptions } from './koa/routes.js'
-export { createMsalSession, type MsalSession, type SessionData } from './koa/session.js'
+export {
+	type SealedSessionStore,
+	type SessionStore,
+	type SessionStoreOptions,
+	sealedSessionStore,
+} from './koa/sealed-session-store.js'
+export { createMsalSession, type MsalSession } from './koa/session.js'
+export type { ApplicationSession, SelectSession } from './koa/session-access.js'
+export type { SessionData } from './koa/session-data.js'
 export { describeSettings, type KoaMsal, type KoaMsalEnvironmentOptions, koaMsal } from './koa-msal.js'
 export { type MemoryTokenStore, memoryTokenStore } from './memory-token-store.js'
 export type { OutOfBandRequest } from './out-of-band.js'
@@ -21,6 +29,9 @@ export type {
 	AuthOptions,
 	ClientAssertionFunction,
 	KoaMsalOptions,
+	OnError,
+	RoutePaths,
+	RouteSettings,
 	Serialiser,
 	TokenStore,
 } from './settings.js'

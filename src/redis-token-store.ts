@@ -1,7 +1,33 @@
 import { createSecureContext, type SecureContextOptions } from 'node:tls'
-import type { Cluster, ClusterNode, ClusterOptions, Redis, RedisOptions } from 'ioredis'
+import type { ClusterNode, ClusterOptions, RedisOptions } from 'ioredis'
 import { BrokerError } from './errors.js'
 import { copyRedisNodes, copyRedisOptions, type RedisConnection } from './redis-client.js'
+
+/** What of {@link RedisOptions} another version's options are told by. The rest of them is taken as well. */
+export interface RedisServerOptions {
+	readonly host?: string | undefined
+	readonly port?: number | undefined
+	readonly path?: string | undefined
+	readonly username?: string | undefined
+	readonly password?: string | undefined
+	readonly db?: number | undefined
+	readonly sentinels?: readonly object[] | null | undefined
+	readonly name?: string | undefined
+	readonly tls?: object | undefined
+}
+
+/** An ioredis instance, by its shape: of whatever version, from whatever folder. */
+export interface RedisInstance {
+	readonly options: object
+	duplicate(...more: never[]): unknown
+}
+
+/** An ioredis cluster, by its shape. */
+export interface RedisClusterInstance {
+	readonly isCluster: boolean
+	readonly options: object
+	nodes(...role: never[]): readonly { readonly options: object }[]
+}
 
 /** What {@link redisTokenStore} takes. */
 export type RedisSource =
@@ -9,11 +35,12 @@ export type RedisSource =
 	| string
 	/** ioredis options for one server, or with `sentinels` and `name` for a Sentinel group. */
 	| RedisOptions
+	| RedisServerOptions
 	/** A cluster's start-up nodes, and ioredis options for each of them. */
 	| ({ readonly nodes: readonly ClusterNode[] } & ClusterOptions)
 	/** An ioredis instance, of whatever version: its options are copied, the instance is not used. */
-	| Redis
-	| Cluster
+	| RedisInstance
+	| RedisClusterInstance
 
 /** Tokens and sessions in Redis, shared by all processes of the application. */
 export interface RedisTokenStore {
@@ -40,7 +67,7 @@ function toConnection(source: RedisSource): RedisConnection {
 		)
 	if (isCluster(source)) return toCluster(startupNodes(source), source.options)
 	if (isServer(source)) return toServer(source.options)
-	if (!('nodes' in source)) return toServer(source)
+	if (!('nodes' in source)) return toServer(source as RedisOptions)
 	const { nodes, ...options } = source
 	if (!Array.isArray(nodes) || nodes.length === 0)
 		throw new BrokerError('ERR_CONFIG', 'store.nodes should be a list of one start-up node or more.')
@@ -112,19 +139,20 @@ function badUrl(): BrokerError {
 }
 
 /** ioredis keeps the nodes it was given to itself; those it knows now do as well. */
-function startupNodes(cluster: Cluster): ClusterNode[] {
-	const given = (cluster as unknown as { startupNodes?: readonly ClusterNode[] }).startupNodes
+function startupNodes(cluster: RedisClusterInstance): ClusterNode[] {
+	const given = (cluster as { startupNodes?: readonly ClusterNode[] }).startupNodes
 	if (given && given.length > 0) return [...given]
-	return cluster
-		.nodes()
-		.map(({ options: { host, port } }) => ({ host: host ?? '127.0.0.1', port: port ?? 6379 }))
+	return cluster.nodes().map(({ options }) => {
+		const { host = '127.0.0.1', port = 6379 } = options as Pick<RedisOptions, 'host' | 'port'>
+		return { host, port }
+	})
 }
 
 /** By shape: the application's ioredis may be another version than ours. */
-function isCluster(source: object | string): source is Cluster {
-	return typeof source === 'object' && 'isCluster' in source && source.isCluster === true
+function isCluster(source: object): source is RedisClusterInstance {
+	return 'isCluster' in source && source.isCluster === true
 }
 
-function isServer(source: object | string): source is Redis {
-	return typeof source === 'object' && 'duplicate' in source && typeof source.duplicate === 'function'
+function isServer(source: object): source is RedisInstance {
+	return 'duplicate' in source && typeof source.duplicate === 'function'
 }

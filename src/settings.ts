@@ -2,6 +2,7 @@ import { createHash, createSecretKey, type KeyObject, randomBytes } from 'node:c
 import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { availableParallelism } from 'node:os'
+import type { Context } from 'koa'
 import { z } from 'zod'
 import {
 	type CredentialOptions,
@@ -55,6 +56,26 @@ export interface AuthOptions extends CredentialOptions {
 	readonly responseMode?: 'form_post' | 'query'
 }
 
+/** Paths of the routes, each instead of `{prefix}/{name}`: `/user/login` and so on. */
+export interface RoutePaths {
+	readonly login?: string
+	/** Where the application sees what the provider sends to the redirect URI. Default: its path, without `basePath`. */
+	readonly authorized?: string
+	readonly logout?: string
+	readonly info?: string
+	readonly photo?: string
+	readonly debug?: string
+}
+
+/**
+ * `'page'`: a small page for a person, JSON for an API client. `'throw'`: the `BrokerError`, with its `status` and
+ * `expose`, goes on to the application's own error handling. A function answers it itself.
+ */
+export type OnError = 'page' | 'throw' | ((ctx: Context, error: BrokerError) => unknown)
+
+/** What one set of routes can have of its own. */
+export type RouteSettings = Pick<KoaMsalOptions, 'prefix' | 'paths' | 'basePath' | 'onError' | 'keepOnSignIn'>
+
 /** What `koaMsal()` and its parts take. Times are milliseconds. */
 export interface KoaMsalOptions {
 	readonly auth: AuthOptions
@@ -69,6 +90,21 @@ export interface KoaMsalOptions {
 	readonly secrets?: readonly string[]
 	/** Prefix of this library's routes. Default `/user`. */
 	readonly prefix?: string
+	/** Paths of single routes, as the application sees them. */
+	readonly paths?: RoutePaths
+	/**
+	 * What an ingress takes away from the front of the path: the application sees `/user/login`, the browser
+	 * `/tenant1/app/user/login`. Everything that the browser is told begins with it: redirects, links on pages,
+	 * cookies' `Path`. The redirect URI is the browser's view as well. Default: nothing.
+	 */
+	readonly basePath?: string
+	/** How failures of the routes and guards are answered. Default `'page'`. */
+	readonly onError?: OnError
+	/**
+	 * Names of session data that stay when another person signs in where somebody was signed in: a basket, say. What
+	 * the same person has, and what an anonymous visitor has, stays in any case, under a new session id. Default `[]`.
+	 */
+	readonly keepOnSignIn?: readonly string[]
 	readonly session?: {
 		/** A session ends when it is not used for this long. Default 8 hours, or `absoluteTimeout` if that is less. */
 		readonly idleTimeout?: number
@@ -186,6 +222,13 @@ export interface Settings {
 	readonly store: TokenStore
 	readonly secrets: readonly KeyObject[]
 	readonly prefix: string
+	/** Those that were set; the others follow the prefix. */
+	readonly ownPaths: Readonly<Partial<Record<keyof RoutePaths, string | undefined>>>
+	/** As the application sees them. */
+	readonly paths: Readonly<Record<keyof RoutePaths, string>>
+	readonly basePath: string
+	readonly onError: OnError
+	readonly keepOnSignIn: readonly string[]
 	readonly session: {
 		readonly idleTimeout: number
 		readonly absoluteTimeout: number
@@ -251,6 +294,12 @@ const expectations: Record<string, string> = {
 	secrets:
 		'a list of different secrets of 32 bytes or more (MSAL_SECRETS, separated by commas); make one with: openssl rand -base64 32. With Redis it is required',
 	prefix: 'a path like /user',
+	paths:
+		'{ login, authorized, logout, info, photo, debug }, each a path like /sign-in, all different and none below another',
+	basePath:
+		'what the ingress takes away, like /tenant1/app; auth.redirectUri begins with it, as the browser sees it',
+	onError: "'page', 'throw' or a function (ctx, error) => …",
+	keepOnSignIn: 'a list of names of session data, like ["basket"]',
 	'session.idleTimeout': 'milliseconds, from 60000 to session.absoluteTimeout',
 	'session.absoluteTimeout': 'milliseconds, from 60000 to 90 days',
 	'session.cookieName': 'letters, digits, - and _ (COOKIE_NAME)',
@@ -287,6 +336,7 @@ const whole = (min: number, max: number, fallback: number) => z.int().min(min).m
 const section = <S extends z.ZodRawShape>(shape: S) => z.strictObject(shape).prefault({} as never)
 const localPath = z.string().regex(/^\/(?![/\\])[\x21-\x7e]*$/)
 const scopes = z.array(z.string().regex(/^[\x21\x23-\x5b\x5d-\x7e]+$/))
+const routePath = localPath.refine((path) => path.length > 1 && !path.endsWith('/') && !/[?#]/.test(path))
 const url = (test: (url: URL) => boolean) =>
 	z.string().refine((text) => {
 		if (!URL.canParse(text)) return false
@@ -306,6 +356,26 @@ function repeats(text: string): boolean {
 	for (let length = 1; length <= text.length / 2; length++)
 		if (text.startsWith(text.slice(length))) return true
 	return false
+}
+
+/** What can be said for one set of routes, too. */
+const routeShape = {
+	prefix: routePath.default('/user'),
+	paths: z
+		.strictObject({
+			login: routePath.optional(),
+			authorized: routePath.optional(),
+			logout: routePath.optional(),
+			info: routePath.optional(),
+			photo: routePath.optional(),
+			debug: routePath.optional(),
+		})
+		.default({}),
+	basePath: z.union([z.literal(''), routePath]).default(''),
+	onError: z
+		.custom<OnError>((value) => value === 'page' || value === 'throw' || typeof value === 'function')
+		.default('page'),
+	keepOnSignIn: z.array(z.string().min(1)).default([]),
 }
 
 const shape = z.strictObject({
@@ -342,9 +412,7 @@ const shape = z.strictObject({
 		.min(1)
 		.refine((list) => new Set(list).size === list.length)
 		.optional(),
-	prefix: localPath
-		.refine((path) => path.length > 1 && !path.endsWith('/') && !/[?#]/.test(path))
-		.default('/user'),
+	...routeShape,
 	session: section({
 		idleTimeout: z
 			.int()
@@ -456,8 +524,57 @@ export function resolveSettings(options: unknown): Settings {
 		? input.session
 		: {}
 	if (Number(idleTimeout) > Number(absoluteTimeout)) report(problems, 'session.idleTimeout', false)
+	if (parsed.success) checkRoutes(problems, parsed.data, new URL(parsed.data.auth.redirectUri))
 	if (problems.size > 0 || !parsed.success) throw configError(problems)
 	return complete(parsed.data, ca)
+}
+
+/** What one set of routes says itself, in place of what the broker's settings say. @throws ERR_CONFIG */
+export function withRouteOptions(settings: Settings, options: RouteSettings): Settings {
+	const { prefix, ownPaths, basePath, onError, keepOnSignIn } = settings
+	const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
+	const input = { prefix, paths: ownPaths, basePath, onError, keepOnSignIn, ...given }
+	const problems = new Map<string, string>()
+	const parsed = z.strictObject(routeShape).safeParse(input)
+	for (const issue of parsed.error?.issues ?? []) {
+		if (issue.code === 'unrecognized_keys')
+			for (const key of issue.keys) problems.set([...issue.path, key].join('.'), 'is not a setting')
+		else report(problems, settingOf(issue.path.map(String)), false)
+	}
+	if (!parsed.success) throw configError(problems)
+	const { redirectUri } = settings.auth
+	checkRoutes(problems, parsed.data, redirectUri)
+	if (problems.size > 0) throw configError(problems)
+	return Object.freeze({ ...settings, ...freezeAll(completeRoutes(parsed.data, redirectUri)) })
+}
+
+type RouteData = z.infer<z.ZodObject<typeof routeShape>>
+
+function completeRoutes(data: RouteData, { pathname }: URL) {
+	const { prefix, paths: ownPaths, basePath, onError, keepOnSignIn } = data
+	const paths = {
+		login: ownPaths.login ?? `${prefix}/login`,
+		authorized: ownPaths.authorized ?? (pathname.slice(basePath.length) || '/'),
+		logout: ownPaths.logout ?? `${prefix}/logout`,
+		info: ownPaths.info ?? `${prefix}/info`,
+		photo: ownPaths.photo ?? `${prefix}/photo`,
+		debug: ownPaths.debug ?? `${prefix}/debug`,
+	}
+	return { prefix, ownPaths, paths, basePath, onError, keepOnSignIn }
+}
+
+/** What takes a path behind its own must not take another route's; and cookies reach what is below `basePath` only. */
+function checkRoutes(problems: Map<string, string>, data: RouteData, redirectUri: URL): void {
+	if (!`${redirectUri.pathname}/`.startsWith(`${data.basePath}/`)) report(problems, 'basePath', false)
+	const { login, authorized, logout, ...single } = completeRoutes(data, redirectUri).paths
+	const others = Object.values(single)
+	const all = [login, authorized, logout, ...others].map((path) => path.toLowerCase())
+	const taken = [login, logout].some((open) =>
+		[login, logout, ...others].some(
+			(path) => path !== open && path.toLowerCase().startsWith(`${open.toLowerCase()}/`),
+		),
+	)
+	if (taken || new Set(all).size < all.length) report(problems, 'paths', false)
 }
 
 function complete(data: z.infer<typeof shape>, ca: string | undefined): Settings {
@@ -487,7 +604,7 @@ function complete(data: z.infer<typeof shape>, ca: string | undefined): Settings
 		scopes: data.scopes,
 		store,
 		secrets: (secrets ?? [randomBytes(32)]).map((secret) => createSecretKey(Buffer.from(secret as string))),
-		prefix: data.prefix,
+		...completeRoutes(data, new URL(auth.redirectUri)),
 		session: {
 			...data.session,
 			idleTimeout: data.session.idleTimeout ?? Math.min(defaultIdleTimeout, data.session.absoluteTimeout),

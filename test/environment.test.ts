@@ -112,6 +112,10 @@ describe('the environment', () => {
 			settings({ ...original, DOMAIN }, options).auth.redirectUri.href
 		assert.equal(of('app.example'), 'https://app.example/user/authorized')
 		assert.equal(of('app.example', { prefix: '/account' }), 'https://app.example/account/authorized')
+		assert.equal(
+			of('app.example', { basePath: '/tenant1/app' }),
+			'https://app.example/tenant1/app/user/authorized',
+		)
 		assert.equal(of('localhost:3000'), 'http://localhost:3000/user/authorized')
 		assert.equal(of('127.0.0.1:3000'), 'http://127.0.0.1:3000/user/authorized')
 		assert.equal(of('localhost.example'), 'https://localhost.example/user/authorized')

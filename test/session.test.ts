@@ -358,6 +358,29 @@ describe('the session middleware', () => {
 		}
 	})
 
+	it('sets its cookie for the base path only, which the prefix __Host- would not allow', async () => {
+		const { auth } = sessionOptions()
+		const redirectUri = 'https://app.example/tenant1/app/user/authorized'
+		const app = await createSessionApplication(
+			{ basePath: '/tenant1/app', auth: { ...auth, redirectUri } },
+			(ctx) => {
+				if (ctx.path === '/set') ctx.session.value = 'x'
+				if (ctx.path === '/end') ctx.session = null
+				return ctx.session
+			},
+		)
+		try {
+			const [line = ''] = (await app.get('/set')).lines
+			assert.match(line, /^__Secure-msal-[0-9a-f]{8}=/)
+			assert.deepEqual(attributes(line), ['HttpOnly', 'Path=/tenant1/app', 'SameSite=Lax', 'Secure'])
+			const cookie = line.split(';')[0]
+			assert.equal((await app.get('/', cookie)).text, '{"body":{"value":"x"}}')
+			assert.deepEqual(attributes((await app.get('/end', cookie)).lines[0]), attributes(line))
+		} finally {
+			await app.close()
+		}
+	})
+
 	it('refuses an application whose ctx.session is another koa-session’s, and stores nothing there', async () => {
 		const session = createMsalSession(sessionOptions())
 		const app = new Koa()

@@ -2,10 +2,11 @@ import type { Context } from 'koa'
 import type { SignIn } from '../broker.js'
 import { BrokerError } from '../errors.js'
 import { type SessionTicket, ticketOf } from '../session.js'
-import { type Login, requireSessionAccess } from './login.js'
+import type { Login } from './login.js'
 import { readForm, single } from './read-form.js'
 import { toLocalPath } from './return-to.js'
-import type { SessionAccess, SessionData } from './session.js'
+import { type SessionAccess, sessionAccess } from './session-access.js'
+import type { SessionData } from './session-data.js'
 
 /** The provider's answer: completes the sign-in and sends the person where they were going. */
 export async function callback(
@@ -46,27 +47,26 @@ export async function callback(
 /** Signs the person in under a new session id, and ends every session this one replaces. */
 async function enter(
 	ctx: Context,
-	{ broker }: Login,
+	{ broker, settings, session }: Login,
 	{ ticket }: Extract<SignIn, { repeated: false }>,
 	startedFrom: string | undefined,
 	replaced: string | undefined,
 ): Promise<void> {
-	const access = requireSessionAccess(ctx)
+	const access = sessionAccess(ctx, session)
 	const kept = startedFrom === undefined ? {} : await leave(access, startedFrom)
-	const keeps = !kept.ticket || sameAccount(kept.ticket, ticket)
+	const keepsAll = !kept.ticket || sameAccount(kept.ticket, ticket)
+	const keeps = (name: string) => keepsAll || settings.keepOnSignIn.includes(name)
 	// In query mode the request brings a session as well: mostly the one the sign-in started from. It is ended here
 	// and not by the sign-out below, after which this request could begin no other.
-	const own = ticketOf(ctx.session)
+	const own = ticketOf(session(ctx))
 	if (access.id !== undefined && access.id !== startedFrom) await access.end(access.id)
 	const orphans = new Set([kept.ticket?.partition, own?.partition])
 	orphans.delete(replaced)
 	for (const partition of orphans)
 		if (partition !== undefined) await broker.signOut({ msal: { ...ticket, partition } })
 
-	const session = ctx.session as SessionData & { regenerate(): Promise<void> }
-	for (const name of Object.keys(session)) delete session[name]
-	Object.assign(session, keeps ? kept.data : {}, { msal: ticket })
-	if (access.id !== undefined) await session.regenerate()
+	const data = Object.entries(kept.data ?? {}).filter(([name]) => keeps(name))
+	await access.renew({ ...Object.fromEntries(data), msal: ticket })
 }
 
 async function leave(

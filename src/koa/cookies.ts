@@ -6,7 +6,7 @@ import type { Settings } from '../settings.js'
 export interface CookieKind {
 	readonly name: string
 	readonly attributes: {
-		readonly path: '/'
+		readonly path: string
 		readonly httpOnly: true
 		readonly secure: boolean
 		readonly sameSite: 'lax' | 'none'
@@ -17,9 +17,10 @@ export interface CookieKind {
  * The session cookie. `Secure` follows the scheme of the redirect URI, which is what the browser sees, also
  * behind a proxy that ends TLS. `__Host-` pins it to this host (RFC 6265bis, 4.1.3.2).
  */
-export function sessionCookie({ auth, session, cookieSuffix }: Settings): CookieKind {
+export function sessionCookie(settings: Settings): CookieKind {
+	const { auth, session, cookieSuffix } = settings
 	const secure = auth.redirectUri.protocol === 'https:'
-	return kind(`${session.cookieName}-${cookieSuffix}`, secure, 'lax')
+	return kind(settings, `${session.cookieName}-${cookieSuffix}`, secure, 'lax')
 }
 
 /**
@@ -27,21 +28,24 @@ export function sessionCookie({ auth, session, cookieSuffix }: Settings): Cookie
  * from the provider is cross-site and brings only `SameSite=None; Secure` cookies; browsers other than Safari
  * take those on http://localhost too. An answer in the query comes by a navigation, which brings Lax ones.
  */
-export function transactionCookie({ auth, cookieSuffix }: Settings, label: string): CookieKind {
+export function transactionCookie(settings: Settings, label: string): CookieKind {
+	const { auth, cookieSuffix } = settings
 	const crossSite = auth.responseMode === 'form_post'
 	const secure = crossSite || auth.redirectUri.protocol === 'https:'
-	return kind(`msal-tx-${cookieSuffix}-${label}`, secure, crossSite ? 'none' : 'lax')
+	return kind(settings, `msal-tx-${cookieSuffix}-${label}`, secure, crossSite ? 'none' : 'lax')
 }
 
 /** Says that a browser was sent to the redirect URI's origin already: nothing secret, and over plain http too. */
-export function sentCookie({ cookieSuffix }: Settings): CookieKind {
-	return kind(`msal-sent-${cookieSuffix}`, false, 'lax')
+export function sentCookie(settings: Settings): CookieKind {
+	return kind(settings, `msal-sent-${settings.cookieSuffix}`, false, 'lax')
 }
 
-function kind(name: string, secure: boolean, sameSite: 'lax' | 'none'): CookieKind {
+/** Below a base path another application has the rest of the host: `__Host-` would want `Path=/`. */
+function kind({ basePath }: Settings, name: string, secure: boolean, sameSite: 'lax' | 'none'): CookieKind {
+	const prefix = basePath === '' ? '__Host-' : '__Secure-'
 	return {
-		name: secure ? `__Host-${name}` : name,
-		attributes: { path: '/', httpOnly: true, secure, sameSite },
+		name: secure ? prefix + name : name,
+		attributes: { path: basePath || '/', httpOnly: true, secure, sameSite },
 	}
 }
 
@@ -77,13 +81,13 @@ export function setCookie(
 }
 
 /** Takes back what the response would set or delete of a cookie. */
-export function leaveCookie(response: ServerResponse, cookie: CookieKind): void {
+export function leaveCookie(response: ServerResponse, cookie: Pick<CookieKind, 'name'>): void {
 	const others = otherCookies(response, cookie)
 	if (others.length > 0) response.setHeader('Set-Cookie', others)
 	else response.removeHeader('Set-Cookie')
 }
 
-function otherCookies(response: ServerResponse, { name }: CookieKind): string[] {
+function otherCookies(response: ServerResponse, { name }: Pick<CookieKind, 'name'>): string[] {
 	return [response.getHeader('Set-Cookie') ?? []]
 		.flat()
 		.map(String)

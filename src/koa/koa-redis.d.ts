@@ -4,7 +4,7 @@ declare module 'koa-redis' {
 
 	interface RedisStore extends EventEmitter {
 		get(sid: string): Promise<string | null>
-		set(sid: string, session: string, ttl: number): Promise<void>
+		set(sid: string, session: unknown, ttl: number): Promise<void>
 		destroy(sid: string): Promise<void>
 	}
 

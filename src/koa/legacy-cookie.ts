@@ -5,8 +5,9 @@ import { BrokerError } from '../errors.js'
 import { type SessionTicket, ticketOf } from '../session.js'
 import { readCookieValues } from './cookies.js'
 import { isCrossSite } from './cross-site.js'
-import { requireSessionAccess } from './login.js'
-import type { SessionData } from './session.js'
+import type { Login } from './login.js'
+import { sessionAccess } from './session-access.js'
+import { pickData } from './session-data.js'
 
 /** What aiohttp_session makes of an id: `uuid.uuid4().hex`. */
 const sessionId = /^[0-9a-f]{32}$/
@@ -19,25 +20,25 @@ const final = new Set(['ERR_SIGNED_OUT', 'ERR_INTERACTION_REQUIRED'])
  * the provider has taken its refresh token and said itself whose it is.
  * @returns `undefined` at once for a request without that cookie
  */
-export function acceptLegacyCookie(broker: TokenBroker): (ctx: Context) => Promise<void> | undefined {
-	const settings = TokenBroker.settingsOf(broker)
+export function acceptLegacyCookie(login: Login): (ctx: Context) => Promise<void> | undefined {
+	const { settings, session } = login
 	const { legacyCookie } = settings
 	if (!legacyCookie) return () => undefined
 	return (ctx) => {
 		// One that is set for the domain as well as for the host comes twice.
 		const ids = readCookieValues(ctx.req, legacyCookie.name).slice(0, 2)
-		if (ids.length === 0 || ticketOf(ctx.session)) return undefined
+		if (ids.length === 0 || ticketOf(session(ctx))) return undefined
 		// The original's cookie is SameSite=None: another site must not have it spent, nor act with what it leads to. A
 		// link from there may, for the new cookie then is kept.
 		if (isCrossSite(ctx, settings) && !isNavigation(ctx)) return undefined
-		if (ctx.path === settings.auth.redirectUri.pathname) return undefined
-		return accept(ctx, broker, [...new Set(ids)], legacyCookie)
+		if (ctx.path === settings.paths.authorized) return undefined
+		return accept(ctx, login, [...new Set(ids)], legacyCookie)
 	}
 }
 
 async function accept(
 	ctx: Context,
-	broker: TokenBroker,
+	{ broker, session }: Login,
 	ids: readonly string[],
 	cookie: { readonly name: string; readonly domain: string },
 ): Promise<void> {
@@ -52,9 +53,7 @@ async function accept(
 		if (found === undefined || found === 'unknown') continue
 		expire(ctx, cookie)
 		if (found === 'used') continue
-		const session = ctx.session as SessionData & { regenerate(): Promise<void> }
-		session.msal = found
-		if (requireSessionAccess(ctx).id !== undefined) await session.regenerate()
+		await sessionAccess(ctx, session).renew({ ...pickData(session(ctx) ?? {}), msal: found })
 		return
 	}
 }

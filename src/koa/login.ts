@@ -4,7 +4,8 @@ import type { TokenBroker } from '../broker.js'
 import { BrokerError } from '../errors.js'
 import type { Settings } from '../settings.js'
 import { sendToCanonicalOrigin } from './origin.js'
-import { type SessionAccess, sessionAccessOf } from './session.js'
+import { toBrowserPath } from './return-to.js'
+import { type SelectSession, sessionAccess } from './session-access.js'
 import type { createTransactions } from './transactions.js'
 
 /** The parts that belong together in one application, for everything that signs people in. */
@@ -12,7 +13,9 @@ export interface Login {
 	readonly broker: TokenBroker
 	readonly settings: Settings
 	readonly transactions: ReturnType<typeof createTransactions>
-	/** `/user/login` */
+	/** Which object is the session of a request. */
+	readonly session: SelectSession
+	/** `/user/login`, as the browser sees it. */
 	readonly path: string
 }
 
@@ -34,33 +37,26 @@ export function loginOf(ctx: Context): Login {
 	return login
 }
 
-/** @throws ERR_CONFIG when the session middleware is not in front */
-export function requireSessionAccess(ctx: Context): SessionAccess {
-	const access = sessionAccessOf(ctx)
-	if (!access)
-		throw new BrokerError('ERR_CONFIG', 'app.use(msalSession) has to come before app.use(msalRoutes).')
-	return access
-}
-
 /**
  * Sends the browser to the provider, remembering where it was going; by way of the redirect URI's origin, when it
  * is elsewhere. RFC 9700, 4.12: 303, never 307.
+ * @param returnTo a local path, as the application sees it
  */
 export async function sendToProvider(
 	ctx: Context,
-	{ broker, settings, transactions }: Login,
+	{ broker, settings, transactions, session }: Login,
 	returnTo: string,
 	request: AuthorizationRequest = {},
 ): Promise<void> {
-	const { id } = requireSessionAccess(ctx)
+	const { id } = sessionAccess(ctx, session)
 	if (sendToCanonicalOrigin(ctx, settings)) return
 	const { url, transaction } = await broker.getAuthCodeUrl({
 		...request,
-		returnTo,
-		session: ctx.session,
+		returnTo: toBrowserPath(settings.basePath, returnTo),
+		session: session(ctx),
 		...(id !== undefined && { sessionId: id }),
 	})
-	transactions.begin(ctx, transaction)
+	transactions.begin(ctx, transaction, url)
 	ctx.status = 303
 	ctx.set('Location', url)
 	ctx.body = ''

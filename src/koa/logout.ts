@@ -1,21 +1,19 @@
 import type { Context } from 'koa'
-import type { TokenBroker } from '../broker.js'
 import { ticketOf } from '../session.js'
-import type { Settings } from '../settings.js'
 import { isCrossSite } from './cross-site.js'
+import type { Login } from './login.js'
 import { html, showPage } from './page.js'
-import { returnToOf } from './return-to.js'
+import { returnToOf, toBrowserPath } from './return-to.js'
+import { sessionAccess } from './session-access.js'
 
 /** Ends the session, its tokens, and the provider's session. */
-export async function logout(
-	ctx: Context,
-	broker: TokenBroker,
-	settings: Settings,
-	route: string,
-): Promise<void> {
-	const wanted = returnToOf(ctx.url, route)
-	const target = settings.logoutTargets.includes(wanted) ? wanted : '/'
-	const ticket = ticketOf(ctx.session)
+export async function logout(ctx: Context, { broker, settings, session }: Login): Promise<void> {
+	const { basePath, paths, logoutTargets } = settings
+	const toBrowser = (path: string) => toBrowserPath(basePath, path)
+	const wanted = toBrowser(returnToOf(ctx.url, paths.logout))
+	const target = logoutTargets.map(toBrowser).includes(wanted) ? wanted : toBrowser('/')
+	const access = sessionAccess(ctx, session)
+	const ticket = ticketOf(session(ctx))
 	const crossSite = isCrossSite(ctx, settings)
 	// A link or form on another site must not sign people out: they are asked. By GET, because with no-referrer an old
 	// browser would send `Origin: null` with a POST, and be asked for ever.
@@ -25,14 +23,14 @@ export async function logout(
 			200,
 			'Sign out?',
 			html`<p>Another site sent you here to sign out.</p>
-<form method="get" action="${route}${target}"><button>Sign out</button> <a class="plain" href="/">Stay signed in</a></form>`,
+<form method="get" action="${toBrowser(paths.logout)}${target}"><button>Sign out</button> <a class="plain" href="${toBrowser('/')}">Stay signed in</a></form>`,
 		)
 		return
 	}
 	// First what the browser holds: it is gone even when the store can't be told. What an anonymous visitor has
 	// (a basket, say) is not another site's to take.
-	if (!crossSite) ctx.session = null
-	const { endSessionEndpoint } = await broker.signOut({ msal: ticket })
+	const dropped = crossSite ? undefined : access.drop()
+	const [{ endSessionEndpoint }] = await Promise.all([broker.signOut({ msal: ticket }), dropped])
 	ctx.status = 303
 	ctx.set('Location', ticket && endSessionEndpoint ? endSessionUrl(endSessionEndpoint, target) : target)
 	ctx.body = ''

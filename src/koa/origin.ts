@@ -2,7 +2,7 @@ import { BlockList, isIP } from 'node:net'
 import type { Context } from 'koa'
 import type { Settings } from '../settings.js'
 import { clearCookie, readCookies, sentCookie, setCookie } from './cookies.js'
-import { toLocalPath } from './return-to.js'
+import { toBrowserPath } from './return-to.js'
 
 /**
  * Where a sign-in should begin instead, when the browser came by another name or scheme than the redirect
@@ -24,7 +24,7 @@ function toCanonicalOrigin(ctx: Context, settings: Settings): string | undefined
 	const address = `${asked.protocol}://${asked.host}`
 	// As URLs, in which `app.example:443` and `APP.example` are the same place.
 	if (!URL.canParse(address) || new URL(address).origin === redirectUri.origin) return undefined
-	return redirectUri.origin + toLocalPath(ctx.originalUrl)
+	return redirectUri.origin + toBrowserPath(settings.basePath, ctx.originalUrl)
 }
 
 /**

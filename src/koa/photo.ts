@@ -1,6 +1,7 @@
 import type { Context } from 'koa'
 import type { TokenBroker } from '../broker.js'
 import { BrokerError } from '../errors.js'
+import type { SessionLike } from '../session.js'
 
 /** Milliseconds that a page waits for the photo to begin, and for the next part of it. */
 const patience = 5000
@@ -9,8 +10,8 @@ const patience = 5000
  * The photo of the person who is signed in, streamed from Microsoft Graph: of its headers, those alone that are named
  * here. A shared cache keeps none of it.
  */
-export async function photo(ctx: Context, broker: TokenBroker): Promise<void> {
-	const found = await broker.forSession(ctx.session).graph.photo({ timeout: patience })
+export async function photo(ctx: Context, broker: TokenBroker, session: SessionLike): Promise<void> {
+	const found = await broker.forSession(session).graph.photo({ timeout: patience })
 	if (!found) throw new BrokerError('ERR_NOT_FOUND', 'There is no photo.')
 	const { type, etag, length, body } = found
 	ctx.set('Cache-Control', 'private, max-age=300')

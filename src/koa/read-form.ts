@@ -10,12 +10,23 @@ const maxFields = 32
 const deadline = 10_000
 
 /**
- * Reads a form post, bounded in size, time and fields before anything is parsed.
+ * A form post, bounded in size, time and fields before anything is parsed; or what a body parser of the application
+ * has made of it (`ctx.request.body`), within the same bounds.
  * @throws ERR_BAD_REQUEST with status 400, 408, 413 or 415
+ * @throws ERR_CONFIG when the body was read and is nowhere
  */
 export async function readForm(ctx: Context): Promise<URLSearchParams> {
 	if (!ctx.is('application/x-www-form-urlencoded'))
 		throw bad(415, 'The request should be application/x-www-form-urlencoded.', ctx)
+	const { body } = ctx.request as { readonly body?: unknown }
+	const wasRead = ctx.req.readableDidRead || ctx.req.readableEnded
+	// Some parsers leave `{}` for what they did not read.
+	if (isFilled(body) || (body !== undefined && wasRead)) return parsed(body, ctx)
+	if (wasRead)
+		throw new BrokerError(
+			'ERR_CONFIG',
+			'Something has read the body of the request before msalRoutes, and has left no ctx.request.body.',
+		)
 	const length = ctx.get('Content-Length')
 	let timer: NodeJS.Timeout | undefined
 	try {
@@ -41,6 +52,35 @@ function parse(body: string, ctx: Context): URLSearchParams {
 	for (let at = body.indexOf('&'); at >= 0; at = body.indexOf('&', at + 1)) fields++
 	if (fields > maxFields) throw bad(400, 'The request has too many fields.', ctx)
 	return new URLSearchParams(body)
+}
+
+function isFilled(body: unknown): boolean {
+	return typeof body === 'object' && body !== null ? Object.keys(body).length > 0 : Boolean(body)
+}
+
+/** What a body parser makes of a form: an object, or the text itself. */
+function parsed(body: unknown, ctx: Context): URLSearchParams {
+	if (body instanceof URLSearchParams) return parsed(body.toString(), ctx)
+	if (typeof body === 'string' || Buffer.isBuffer(body)) {
+		if (Buffer.byteLength(body) > maxBytes) throw bad(413, 'The request is too large.', ctx)
+		return parse(body.toString(), ctx)
+	}
+	if (typeof body !== 'object' || body === null || Array.isArray(body))
+		throw bad(400, 'The request could not be read.', ctx)
+	const entries = Object.entries(body as Readonly<Record<string, unknown>>)
+	const fields = new URLSearchParams()
+	let [bytes, count] = [0, 0]
+	for (const [name, value] of entries) {
+		const one = typeof value === 'string'
+		count += Array.isArray(value) ? value.length : 1
+		bytes += Buffer.byteLength(name) + (one ? Buffer.byteLength(value) : 0)
+		fields.append(name, one ? value : '')
+		// What came several times, or as `name[…]`, is a list or an object here, and no one value: `single` refuses it.
+		if (!one) fields.append(name, '')
+	}
+	if (bytes > maxBytes) throw bad(413, 'The request is too large.', ctx)
+	if (count > maxFields) throw bad(400, 'The request has too many fields.', ctx)
+	return fields
 }
 
 /** What is left of a body that was refused is not read: the connection ends with the answer. */

@@ -1,5 +1,6 @@
 import type { Context } from 'koa'
 import type { BrokerError, BrokerErrorCode } from '../errors.js'
+import type { Login } from './login.js'
 import { html, protect, showPage, wantsPage } from './page.js'
 
 const titles: Partial<Record<BrokerErrorCode, string>> = {
@@ -12,8 +13,24 @@ const titles: Partial<Record<BrokerErrorCode, string>> = {
 	ERR_NOT_FOUND: 'Not found',
 }
 
+/**
+ * Answers an error of the routes or a guard as `onError` wants it. The page of the application needs no policy that
+ * was made for ours.
+ */
+export async function answerError(
+	ctx: Context,
+	error: BrokerError,
+	{ settings: { onError, basePath }, path }: Login,
+): Promise<void> {
+	if (onError !== 'page') ctx.remove('Content-Security-Policy')
+	if (onError === 'throw') throw error
+	if (onError !== 'page') return void (await onError(ctx, error))
+	if (error.status >= 500) ctx.app.emit('error', error, ctx)
+	refuse(ctx, error, path, `${basePath}/`)
+}
+
 /** Answers an error: a small page for a person, JSON for an API client. */
-export function refuse(ctx: Context, error: BrokerError, loginPath: string): void {
+function refuse(ctx: Context, error: BrokerError, loginPath: string, startPage: string): void {
 	protect(ctx)
 	ctx.set(error.headers)
 	if (error.status === 401) ctx.set('WWW-Authenticate', 'Bearer')
@@ -34,7 +51,7 @@ export function refuse(ctx: Context, error: BrokerError, loginPath: string): voi
 		error.status,
 		title,
 		html`<p>${message}</p>
-<p><a href="${loginPath}">${error.status === 503 ? 'Try again' : 'Sign in'}</a> <a class="plain" href="/">Go to the start page</a></p>
+<p><a href="${loginPath}">${error.status === 503 ? 'Try again' : 'Sign in'}</a> <a class="plain" href="${startPage}">Go to the start page</a></p>
 <small>${error.code}</small>`,
 	)
 }

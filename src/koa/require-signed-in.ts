@@ -1,8 +1,8 @@
 import type { Context, Middleware } from 'koa'
 import { BrokerError } from '../errors.js'
-import { loginOf, sendToProvider } from './login.js'
+import { type Login, loginOf, sendToProvider } from './login.js'
 import { wantsPage } from './page.js'
-import { refuse } from './refuse.js'
+import { answerError } from './refuse.js'
 import { toLocalPath } from './return-to.js'
 
 /**
@@ -12,13 +12,16 @@ import { toLocalPath } from './return-to.js'
  */
 export function requireSignedIn(): Middleware {
 	return async function requireSignedIn(ctx, next) {
+		const login = loginOf(ctx)
+		const { broker, session } = login
+		const isSignedIn = await answering(ctx, login, () => broker.isSignedIn(session(ctx)))
+		if (isSignedIn === 'answered') return
 		try {
-			if (!(await loginOf(ctx).broker.isSignedIn(ctx.session)))
-				throw new BrokerError('ERR_SIGNED_OUT', 'Nobody is signed in. Sign in first.')
+			if (!isSignedIn) throw new BrokerError('ERR_SIGNED_OUT', 'Nobody is signed in. Sign in first.')
 			await next()
 		} catch (error) {
 			if (!isForThePerson(error)) throw error
-			await challenge(ctx, error)
+			await answering(ctx, login, () => challenge(ctx, login, error))
 		}
 	}
 }
@@ -30,10 +33,20 @@ function isForThePerson(error: unknown): error is BrokerError {
 	)
 }
 
-async function challenge(ctx: Context, error: BrokerError): Promise<void> {
-	const login = loginOf(ctx)
+/** Whatever goes wrong in the guard itself is answered as in the routes; what goes wrong behind it is not its own. */
+async function answering<T>(ctx: Context, login: Login, work: () => Promise<T>): Promise<T | 'answered'> {
+	try {
+		return await work()
+	} catch (error) {
+		if (!(error instanceof BrokerError)) throw error
+		await answerError(ctx, error, login)
+		return 'answered'
+	}
+}
+
+async function challenge(ctx: Context, login: Login, error: BrokerError): Promise<void> {
 	const navigates = (ctx.method === 'GET' || ctx.method === 'HEAD') && wantsPage(ctx)
-	if (!navigates) return refuse(ctx, error, login.path)
+	if (!navigates) throw error
 	await sendToProvider(ctx, login, toLocalPath(ctx.originalUrl), {
 		...(error.scopes && { extraScopesToConsent: error.scopes }),
 		...(error.claims !== undefined && { claims: error.claims }),

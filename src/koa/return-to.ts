@@ -18,6 +18,21 @@ export function toLocalPath(candidate: string | undefined): string {
 	return path.length > longest ? '/' : path
 }
 
+/**
+ * Where the browser finds what the application sees at a local path. What begins with the base path is taken for the
+ * browser's view already: a script that knows only its own address has put it there, or koa-mount.
+ */
+export function toBrowserPath(basePath: string, candidate: string | undefined): string {
+	const path = toLocalPath(candidate)
+	// Resolved first: no `..` leads out of the base path.
+	const isBelow =
+		path === basePath || [`${basePath}/`, `${basePath}?`].some((start) => path.startsWith(start))
+	if (isBelow) return path
+	const whole = toLocalPath(basePath + path)
+	// Too long.
+	return whole === '/' ? `${basePath}/` : whole
+}
+
 /** An origin that nobody can have (RFC 6761). */
 const base = 'http://local.invalid'
 

@@ -3,38 +3,53 @@ import type { Middleware } from 'koa'
 import { TokenBroker } from '../broker.js'
 import { BrokerError } from '../errors.js'
 import { ticketOf } from '../session.js'
+import { type RouteSettings, withRouteOptions } from '../settings.js'
 import { callback } from './callback.js'
 import { acceptLegacyCookie } from './legacy-cookie.js'
-import { type Login, offerLogin, requireSessionAccess, sendToProvider } from './login.js'
+import { type Login, offerLogin, sendToProvider } from './login.js'
 import { logout } from './logout.js'
 import { protect } from './page.js'
 import { photo } from './photo.js'
-import { refuse } from './refuse.js'
+import { answerError } from './refuse.js'
 import { returnToOf } from './return-to.js'
+import { checkSession, type SelectSession } from './session-access.js'
 import { createTransactions } from './transactions.js'
 
-export interface RouteOptions {
-	/** Prefix of the routes. Default: the broker's setting, `/user`. */
-	readonly prefix?: string
+/** What one set of routes does otherwise than the broker's settings say. */
+export interface RouteOptions extends RouteSettings {
+	/**
+	 * The session of a request, where the application has its own: the object in which `msal` is put. Either what
+	 * koa-session (version 6.4 or later, with a store) made, wherever the application keeps it, or an object with the
+	 * methods `regenerate()`, which gives the session a new id, and `destroy()`, which ends it. Of the latter, data can
+	 * be kept at sign-in only if its cookie comes along with the provider's answer: `SameSite=None`, or
+	 * `auth.responseMode: 'query'`. Default: `ctx.session`.
+	 */
+	readonly session?: SelectSession
 }
 
 /**
  * The routes that sign people in and out:
  * `GET {prefix}/login[/{returnTo}]`, the redirect URI's path, `GET|POST {prefix}/logout[/{to}]`,
  * `GET {prefix}/info`, `GET {prefix}/photo`. Everything else passes through.
+ * @throws ERR_CONFIG
  */
-export function createMsalRoutes(broker: TokenBroker, options: RouteOptions = {}): Middleware {
-	const settings = TokenBroker.settingsOf(broker)
-	const prefix = options.prefix ?? settings.prefix
+export function createMsalRoutes(
+	broker: TokenBroker,
+	{ session = (ctx) => ctx.session, ...options }: RouteOptions = {},
+): Middleware {
+	const settings = withRouteOptions(TokenBroker.settingsOf(broker), options)
+	const { paths, basePath } = settings
 	const login: Login = {
 		broker,
 		settings,
 		transactions: createTransactions(settings),
-		path: `${prefix}/login`,
+		session,
+		path: basePath + paths.login,
 	}
-	const logoutPath = `${prefix}/logout`
 	const router = new Router()
-	const below = (path: string) => new RegExp(`^${path.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}(?:/.*)?$`)
+	const literally = (path: string) => path.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')
+	const exactly = (path: string) => new RegExp(`^${literally(path)}/?$`, 'i')
+	const below = (path: string) => new RegExp(`^${literally(path)}(?:/.*)?$`)
 
 	// Runs in front of a route that matches, and only then.
 	router.use(async (ctx, next) => {
@@ -43,16 +58,16 @@ export function createMsalRoutes(broker: TokenBroker, options: RouteOptions = {}
 			await next()
 		} catch (error) {
 			if (!(error instanceof BrokerError)) throw error
-			if (error.status >= 500) ctx.app.emit('error', error, ctx)
-			refuse(ctx, error, login.path)
+			await answerError(ctx, error, login)
 		}
 	})
-	router.get(below(login.path), (ctx) => sendToProvider(ctx, login, returnToOf(ctx.url, login.path)))
-	router.all(settings.auth.redirectUri.pathname, (ctx) => callback(ctx, login, settings.auth.responseMode))
+	router.all(exactly(paths.authorized), (ctx) => callback(ctx, login, settings.auth.responseMode))
+	router.get(below(paths.login), (ctx) => sendToProvider(ctx, login, returnToOf(ctx.url, paths.login)))
 	for (const method of ['get', 'post'] as const)
-		router[method](below(logoutPath), (ctx) => logout(ctx, broker, settings, logoutPath))
-	router.get(`${prefix}/info`, async (ctx) => {
-		const account = (await broker.isSignedIn(ctx.session)) ? ticketOf(ctx.session)?.account : undefined
+		router[method](below(paths.logout), (ctx) => logout(ctx, login))
+	router.get(exactly(paths.info), async (ctx) => {
+		const current = session(ctx)
+		const account = (await broker.isSignedIn(current)) ? ticketOf(current)?.account : undefined
 		ctx.body = account
 			? {
 					authenticated: true,
@@ -64,14 +79,14 @@ export function createMsalRoutes(broker: TokenBroker, options: RouteOptions = {}
 				}
 			: { authenticated: false }
 	})
-	router.get(`${prefix}/photo`, (ctx) => photo(ctx, broker))
+	router.get(exactly(paths.photo), (ctx) => photo(ctx, broker, session(ctx)))
 
 	const routes = router.routes() as unknown as Middleware
-	const starts = [`${prefix}/`, settings.auth.redirectUri.pathname].map((path) => path.toLowerCase())
+	const starts = Object.values(paths).map((path) => path.toLowerCase())
 	const isOurs = (path: string) => starts.some((start) => path.toLowerCase().startsWith(start))
-	const acceptLegacy = acceptLegacyCookie(broker)
+	const acceptLegacy = acceptLegacyCookie(login)
 	return function msalRoutes(ctx, next) {
-		requireSessionAccess(ctx)
+		checkSession(ctx, session)
 		offerLogin(ctx, login)
 		// The router would try each of its patterns on each of the application's own requests.
 		const go = () => (isOurs(ctx.path) ? routes(ctx, next) : next())

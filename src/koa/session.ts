@@ -11,9 +11,7 @@ import { type KoaMsalOptions, resolveSettings, type Settings } from '../settings
 import { clearCookie, leaveCookie, readCookieValues, sessionCookie, setCookie } from './cookies.js'
 import { isCrossSite } from './cross-site.js'
 import { createMemoryBackend, createRedisBackend } from './session-backend.js'
-
-/** Data of a web session. Anything that JSON can say; names that begin with `_` are not kept. */
-export type SessionData = Record<string, unknown>
+import { pickData, type SessionData } from './session-data.js'
 
 /** The session middleware, which has a connection to close. */
 export interface MsalSession extends Middleware {
@@ -21,8 +19,8 @@ export interface MsalSession extends Middleware {
 	close(): Promise<void>
 }
 
-/** What this library's routes do with sessions beyond `ctx.session`. */
-export interface SessionAccess {
+/** What this library's routes do with the sessions of {@link createMsalSession} beyond `ctx.session`. */
+export interface OwnSessions {
 	/** The id that the request brought, when its signature is good. */
 	readonly id: string | undefined
 	/** Reads another session than the request's. */
@@ -54,28 +52,12 @@ interface RequestSession {
 /** The stores of this library's session middlewares, to be told from those of a plain koa-session. */
 const ownStores = new WeakSet<object>()
 
-const accessByRequest = new WeakMap<object, SessionAccess>()
+const ownByRequest = new WeakMap<object, OwnSessions>()
 
-/** The session access of a request, if the session middleware ran. */
-export function sessionAccessOf(ctx: Context): SessionAccess | undefined {
-	return accessByRequest.get(ctx.req)
+/** Of a request, if this library's session middleware ran. */
+export function ownSessionsOf(ctx: Context): OwnSessions | undefined {
+	return ownByRequest.get(ctx.req)
 }
-
-/** Own names of koa-session's session object, which stored data must not replace. */
-const reservedNames = new Set([
-	'__proto__',
-	'constructor',
-	'toJSON',
-	'isNew',
-	'length',
-	'populated',
-	'maxAge',
-	'externalKey',
-	'save',
-	'regenerate',
-	'manuallyCommit',
-	'commit',
-])
 
 /** How often a session that is only read is told to the store to live on: 1/100 of its idle time. */
 const touchesPerIdleTime = 100
@@ -198,7 +180,7 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 					// Not waited for, and harmless when it fails: the next one comes soon.
 					backend.touch(key, Math.max(1, Math.min(idleTimeout, stored.deadline - Date.now()))).catch(() => {})
 				}
-				return { ...pick(stored.data), _session: true }
+				return { ...pickData(stored.data), _session: true }
 			},
 			set: async (key: string, session: SessionData, _maxAge: number, { ctx }: { ctx?: Context }) => {
 				const request = requestOf(ctx)
@@ -207,7 +189,7 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 				if (request.deadline === undefined || signedInNow) request.deadline = Date.now() + absoluteTimeout
 				request.partition = partition
 				const lifetime = Math.min(idleTimeout, request.deadline - Date.now())
-				const data = JSON.stringify({ deadline: request.deadline, data: pick(session) })
+				const data = JSON.stringify({ deadline: request.deadline, data: pickData(session) })
 				const sealed = sealer.seal('session', key, data)
 				if (lifetime <= 0) {
 					request.ended = true
@@ -277,7 +259,7 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 			cookie: 'keep',
 		}
 		requests.set(ctx.req, request)
-		accessByRequest.set(ctx.req, {
+		ownByRequest.set(ctx.req, {
 			id,
 			read: async (other) => (await load(keyOf(other)))?.data,
 			end: async (other) => {
@@ -294,7 +276,7 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 			if (!ownStores.has((ctx as { sessionOptions?: { store?: object } }).sessionOptions?.store ?? {}))
 				throw new BrokerError(
 					'ERR_CONFIG',
-					'This application has another koa-session. Use msalSession alone.',
+					'This application has another koa-session. Use msalSession alone, or leave it out: msalRoutes work on the other.',
 				)
 			await middleware(ctx, next)
 		} catch (error) {
@@ -329,7 +311,7 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 	const owed = new LRUCache<string, true>({ max: 10_000 })
 	let payment: NodeJS.Timeout | undefined
 	const signsOut = (ctx: Context) => {
-		const route = `${settings.prefix}/logout`
+		const route = settings.paths.logout
 		return (ctx.path === route || ctx.path.startsWith(`${route}/`)) && !isCrossSite(ctx, settings)
 	}
 	const payLater = () => {
@@ -356,13 +338,6 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 
 function isUnavailable(error: unknown): boolean {
 	return error instanceof BrokerError && error.code === 'ERR_STORE_UNAVAILABLE'
-}
-
-/** What of a session is data: not koa-session's own fields, nor names that would replace its methods. */
-function pick(data: SessionData): SessionData {
-	return Object.fromEntries(
-		Object.entries(data).filter(([name]) => !name.startsWith('_') && !reservedNames.has(name)),
-	)
 }
 
 /**

@@ -11,6 +11,18 @@ const newest = 5
 /** Bytes of the cookies of all of them: many a proxy refuses a Cookie header of 8 KiB. */
 const maxBytes = 6 * 1024
 
+/**
+ * Bytes of an answer's head for the provider's address and all transaction cookies: with what else is there, less than
+ * 4 KiB, which is what many a proxy takes (nginx's `proxy_buffer_size`).
+ */
+const maxHead = 3200
+
+/** Bytes of a cookie in it beside name and value: its attributes, and the name of the header. */
+const bytesBeside = 72
+
+/** Older sign-ins that can be taken back in any case: each new one adds one. */
+const leastCleared = 3
+
 /** Cookies of unfinished sign-ins that are looked at; whoever sends more has made them up. */
 const lookedAt = 20
 
@@ -32,10 +44,16 @@ export function createTransactions(settings: Settings) {
 	}
 
 	return {
-		/** Keeps a transaction, and of the older ones the newest. */
-		begin(ctx: Context, transaction: LoginTransaction): void {
+		/** Keeps a transaction, and of the older ones the newest. @param url where the browser is sent */
+		begin(ctx: Context, transaction: LoginTransaction, url: string): void {
 			const cookie = cookieOf(transaction.state)
-			const sealed = sealer.seal(purpose, cookie.name, JSON.stringify(transaction))
+			const seal = (what: LoginTransaction) => sealer.seal(purpose, cookie.name, JSON.stringify(what))
+			const lineBytes = cookie.name.length + bytesBeside + settings.basePath.length
+			const room = maxHead - url.length - lineBytes
+			const whole = seal(transaction)
+			const fits = whole.length <= room - leastCleared * lineBytes
+			const sealed = fits ? whole : seal({ ...transaction, returnTo: `${settings.basePath}/` })
+			const cleared = Math.max(leastCleared, Math.floor((room - sealed.length) / lineBytes))
 			const older = Object.entries(readCookies(ctx.req))
 				.filter(([name]) => name.startsWith(prefix))
 				.slice(0, lookedAt)
@@ -46,10 +64,11 @@ export function createTransactions(settings: Settings) {
 				}))
 				.sort((a, b) => b.createdAt - a.createdAt)
 			let bytes = cookie.name.length + sealed.length
-			for (const [index, { name, bytes: more }] of older.entries()) {
+			const surplus = older.filter(({ bytes: more }, index) => {
 				bytes += more
-				if (index >= newest - 1 || bytes > maxBytes) clearCookie(ctx.res, named(name))
-			}
+				return index >= newest - 1 || bytes > maxBytes
+			})
+			for (const { name } of surplus.slice(-cleared)) clearCookie(ctx.res, named(name))
 			setCookie(ctx.res, cookie, sealed, transactionLifetime / 1000)
 		},
 

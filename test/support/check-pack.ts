@@ -68,6 +68,15 @@ function checkContents(tarball: string): void {
 	console.log(`  ${paths.length} files`)
 }
 
+/** A CommonJS application's view of it, compiled and run. */
+const COMMONJS_CONSUMER = `import msal = require('koa-msal')
+import remote = require('koa-msal/remote')
+
+const verbs: unknown[] = [msal.koaMsal, msal.createMsalRoutes, msal.requireSignedIn, remote.exposeBroker]
+if (verbs.some((verb) => typeof verb !== 'function')) throw new Error('a verb is missing')
+console.log(msal.BrokerError.name)
+`
+
 const TYPED_CONSUMER = `import Koa from 'koa'
 import { type AcquiredToken, koaMsal } from 'koa-msal'
 
@@ -87,6 +96,7 @@ function checkTypes(folder: string): void {
 	const types = `@types/node@${manifest.devDependencies['@types/node']}`
 	run(folder, 'npm', 'install', '--ignore-scripts', '--no-audit', '--no-fund', '--save-dev', types)
 	writeFileSync(join(folder, 'app.ts'), TYPED_CONSUMER)
+	writeFileSync(join(folder, 'commonjs.cts'), COMMONJS_CONSUMER)
 	writeFileSync(
 		join(folder, 'tsconfig.json'),
 		JSON.stringify({
@@ -99,9 +109,8 @@ function checkTypes(folder: string): void {
 				exactOptionalPropertyTypes: true,
 				noUncheckedIndexedAccess: true,
 				skipLibCheck: false,
-				noEmit: true,
 			},
-			files: ['app.ts'],
+			files: ['app.ts', 'commonjs.cts'],
 		}),
 	)
 	const { status, stdout, error } = spawnSync(bin('tsc'), ['-p', '.', '--pretty', 'false'], {
@@ -116,6 +125,13 @@ function checkTypes(folder: string): void {
 	const ran = status === 0 || /error TS\d+/.test(stdout)
 	assert.ok(ran, `tsc did not check anything: ${error?.message ?? stdout}`)
 	none(ours, 'an application does not compile against the installed types')
+}
+
+/** Node 20.19 and later load modules with `require`, unless something in their graph awaits at its top level. */
+function checkRequire(folder: string): void {
+	const { require_module: can = false } = process.features as { readonly require_module?: boolean }
+	if (can) assert.equal(run(folder, process.execPath, 'commonjs.cjs').trim(), 'BrokerError')
+	else console.log(`  not with Node ${process.version}`)
 }
 
 const started = performance.now()
@@ -159,6 +175,7 @@ try {
 	})
 	await step('It signs somebody in', () => signInOnce(join(application, 'consumer.mjs')))
 	await step('An application in strict TypeScript compiles against it', () => checkTypes(application))
+	await step('A CommonJS application requires it', () => checkRequire(application))
 	console.log(`The packed package works (${((performance.now() - started) / 1_000).toFixed(1)} s).`)
 } catch (error) {
 	console.error(error instanceof Error ? error.message : error)

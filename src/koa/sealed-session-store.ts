@@ -1,0 +1,184 @@
+import type { Context } from 'koa'
+import { TokenBroker } from '../broker.js'
+import { BrokerError } from '../errors.js'
+import { createSealer } from '../sealing.js'
+import { ticketOf } from '../session.js'
+import { Turns } from '../turns.js'
+import { leaveCookie } from './cookies.js'
+import type { SessionData } from './session-data.js'
+
+/** What koa-session says to its store beside key and contents. */
+export interface SessionStoreOptions {
+	readonly rolling?: boolean
+	readonly changed?: boolean
+	/** The request. */
+	readonly ctx?: unknown
+}
+
+/** A store of koa-session's, as the application has one already: koa-redis, or its own. */
+export interface SessionStore {
+	get(key: string, maxAge: number, options: SessionStoreOptions): unknown
+	set(key: string, session: object, maxAge: number, options: SessionStoreOptions): unknown
+	destroy(key: string, options: SessionStoreOptions): unknown
+}
+
+/** What {@link sealedSessionStore} returns: koa-session's option `store`. */
+export interface SealedSessionStore {
+	get(key: string, maxAge: number, options: SessionStoreOptions): Promise<SessionData | undefined>
+	set(key: string, session: object, maxAge: number, options: SessionStoreOptions): Promise<void>
+	destroy(key: string, options?: SessionStoreOptions): Promise<void>
+}
+
+/** What one request has to do with the store. */
+interface StoreRequest {
+	readonly ctx: Context
+	/** Keys whose stored sessions it has been given. */
+	readonly loaded: Set<string>
+	/** Its session was ended meanwhile: nothing more of this request is stored, under no key. */
+	ended: boolean
+}
+
+type Read = (key: string, maxAge: number, options: SessionStoreOptions) => Promise<SessionData | undefined>
+
+/** How a sealed store is read without regard to whether the tokens of the session live. */
+const reads = new WeakMap<object, Read>()
+
+/** Of a store that {@link sealedSessionStore} has made. */
+export function sealedReadOf(store: object): Read | undefined {
+	return reads.get(store)
+}
+
+const purpose = 'application-session'
+
+/** What koa-session lets a store keep a session for longer than its cookie, in milliseconds. */
+const surplus = 10_000
+
+/**
+ * Lets an application keep its own koa-session beside this library's routes: what the store holds is sealed
+ * (AES-256-GCM, bound to its key), and what has ended does not come back. A slow request that ends after a sign-out,
+ * or after a sign-in that gave the session a new id, neither stores its session again nor touches the cookie; a
+ * session whose tokens were signed out anywhere is over, with all its data, when it is next asked for. Sessions that
+ * were stored without a seal are not read: whoever has one begins anew.
+ * @param store the application's store; its keys and times to live stay what they are
+ * @param broker whose `secrets` seal
+ * @example
+ * ```ts
+ * app.use(session({ store: sealedSessionStore(redisStore({ client }), broker) }, app))
+ * app.use(createMsalRoutes(broker))
+ * ```
+ */
+export function sealedSessionStore(store: SessionStore, broker: TokenBroker): SealedSessionStore {
+	const { secrets, auth } = TokenBroker.settingsOf(broker)
+	const sealer = createSealer(secrets, auth.clientId)
+	// One look and the write after it at a time: nothing ends a session between them, in this process.
+	const turns = new Turns()
+	const requests = new WeakMap<object, StoreRequest>()
+	let warned = false
+
+	const requestOf = ({ ctx }: SessionStoreOptions): StoreRequest => {
+		if (typeof ctx !== 'object' || ctx === null)
+			throw new BrokerError(
+				'ERR_CONFIG',
+				'sealedSessionStore needs a koa-session that tells its store the request (`ctx`): version 6.4 or later.',
+			)
+		const request = requests.get(ctx) ?? { ctx: ctx as Context, loaded: new Set(), ended: false }
+		requests.set(ctx, request)
+		return request
+	}
+
+	const read: Read = async (key, maxAge, options) => {
+		const sealed = sealedTextOf(await store.get(key, maxAge, options))
+		if (sealed === undefined) return undefined
+		const opened = sealed === '' ? undefined : sealer.open(purpose, key, sealed)
+		if (!opened?.ok) {
+			if (!warned)
+				process.emitWarning(
+					`a session cannot be opened: ${opened?.reason ?? 'it was stored without a seal'}`,
+					'KoaMsalWarning',
+				)
+			warned = true
+			if (opened?.reason === 'damaged') await store.destroy(key, options)
+			return undefined
+		}
+		const data = JSON.parse(opened.plaintext) as SessionData
+		// Else a session that is only read would end when the older secret is taken away.
+		if (opened.outdated) resealLater(key, sealed, data, maxAge, options)
+		return data
+	}
+
+	const seal = (key: string, session: object) => ({
+		sealed: sealer.seal(purpose, key, JSON.stringify(session)),
+	})
+
+	const resealLater = (
+		key: string,
+		before: string,
+		data: SessionData,
+		maxAge: number,
+		options: SessionStoreOptions,
+	): void => {
+		const lifetime = typeof data._expire === 'number' ? data._expire - Date.now() + surplus : maxAge
+		turns
+			.take(key, async () => {
+				if (sealedTextOf(await store.get(key, maxAge, options)) === before)
+					await store.set(key, seal(key, data), lifetime, options)
+			})
+			// The next request tries again.
+			.catch(() => {})
+	}
+
+	/** A store that can't be asked ends nobody's session. */
+	const isOver = async (data: SessionData): Promise<boolean> =>
+		ticketOf(data) !== undefined && !(await broker.isSignedIn(data).catch(() => true))
+
+	const sealedStore: SealedSessionStore = {
+		async get(key, maxAge, options) {
+			const { loaded } = requestOf(options)
+			const data = await read(key, maxAge, options)
+			if (!data) return undefined
+			if (await isOver(data)) {
+				await store.destroy(key, options)
+				return undefined
+			}
+			loaded.add(key)
+			return data
+		},
+		async set(key, session, maxAge, options) {
+			const request = requestOf(options)
+			await turns.take(key, async () => {
+				if (request.loaded.has(key) && !(await store.get(key, maxAge, options))) request.ended = true
+				if (request.ended) return leaveSessionCookie(request.ctx)
+				await store.set(key, seal(key, session), maxAge, options)
+				request.loaded.add(key)
+			})
+		},
+		async destroy(key, options = {}) {
+			// koa-session 6 does not tell the request here.
+			const request = options.ctx ? requestOf(options) : undefined
+			await turns.take(key, async () => {
+				// A new id for a session that is gone (`regenerate()`) would bring it back.
+				if (request?.loaded.delete(key) && !(await store.get(key, 0, options))) request.ended = true
+				await store.destroy(key, options)
+			})
+		},
+	}
+	reads.set(sealedStore, read)
+	return sealedStore
+}
+
+/** The text under a key, empty for what was stored without a seal. */
+function sealedTextOf(stored: unknown): string | undefined {
+	if (stored === undefined || stored === null || stored === '') return undefined
+	const { sealed } = stored as { readonly sealed?: unknown }
+	return typeof sealed === 'string' ? sealed : ''
+}
+
+/** The browser may have the cookie of a newer session by now, which koa-session would replace or delete. */
+function leaveSessionCookie(ctx: Context): void {
+	const { key } = (ctx as { sessionOptions?: { readonly key?: string } }).sessionOptions ?? {}
+	if (key === undefined || ctx.headerSent) return
+	for (const name of [key, `${key}.sig`]) leaveCookie(ctx.res, { name })
+	const { cookies } = ctx
+	const set = cookies.set.bind(cookies)
+	cookies.set = (name, ...rest) => (name === key ? cookies : set(name, ...rest))
+}

@@ -1,0 +1,196 @@
+import type { Context } from 'koa'
+import { BrokerError } from '../errors.js'
+import { type SessionStore, sealedReadOf } from './sealed-session-store.js'
+import { ownSessionsOf } from './session.js'
+import { pickData, type SessionData } from './session-data.js'
+
+/** Which object is the session of a request. */
+export type SelectSession = (ctx: Context) => object | null | undefined
+
+/** A session that is not koa-session's: its data are its own enumerable properties but `id`. */
+export interface ApplicationSession {
+	/** Gives the session a new id. What it holds may stay or go. */
+	regenerate(): unknown
+	/** Ends the session. */
+	destroy(): unknown
+}
+
+/** What the routes do with the session of a request, whoever keeps it. */
+export interface SessionAccess {
+	/** Names the session that the request brought, for an answer of the provider that comes without its cookie. */
+	readonly id: string | undefined
+	/** Reads a session, the request's or another. */
+	read(id: string): Promise<SessionData | undefined>
+	/** Ends a session, the request's or another. */
+	end(id: string): Promise<void>
+	/** Puts data in place of all that the request's session holds, under a new id. */
+	renew(data: SessionData): Promise<void>
+	/** Ends the request's session, the browser's part of it first. */
+	drop(): Promise<void>
+}
+
+/** What koa-session puts on every request. */
+interface KoaSessionOptions {
+	readonly store?: SessionStore
+	readonly ContextStore?: new (ctx: Context) => SessionStore
+	readonly maxAge: number
+	readonly rolling?: boolean
+	readonly autoCommit?: boolean
+	readonly valid?: (ctx: Context, data: SessionData) => unknown
+}
+
+interface KoaSession extends SessionData {
+	readonly isNew: boolean
+	readonly externalKey?: string
+	regenerate(): Promise<void>
+	manuallyCommit(): Promise<void>
+}
+
+/** Stores and selecting functions about which the application was told something. */
+const told = new WeakSet<object>()
+
+/**
+ * The session of a request, for the routes.
+ * @throws ERR_CONFIG when there is none, or none that can be given a new id and be ended
+ */
+export function sessionAccess(ctx: Context, select: SelectSession): SessionAccess {
+	const own = ownSessionsOf(ctx)
+	const selected = select(ctx)
+	const isKoas = selected === ctx.session
+	if (own && isKoas)
+		return {
+			...own,
+			renew: (data) => renewKoaSession(ctx, data, own.id !== undefined),
+			drop: async () => {
+				ctx.session = null
+			},
+		}
+	const options = isKoas ? koaSessionOptions(ctx) : undefined
+	if (options) return foreignKoaSession(ctx, options)
+	if (selected) return applicationSession(ctx, select, selected)
+	throw noSession()
+}
+
+/**
+ * Tells a misplaced session middleware with the first request, whatever it asks for; and once, that an own koa-session
+ * is not sealed.
+ * @throws ERR_CONFIG
+ */
+export function checkSession(ctx: Context, select: SelectSession): void {
+	if (ownSessionsOf(ctx)) return
+	const options = koaSessionOptions(ctx)
+	const store = options?.store ?? options?.ContextStore
+	if (store && !sealedReadOf(store))
+		tellOnce(
+			store,
+			'msalRoutes run on the application’s own koa-session, whose contents are not sealed, and whose sessions a slow request can bring back after a sign-out. Give it store: sealedSessionStore(store, broker).',
+		)
+	if (!options && !select(ctx)) throw noSession()
+}
+
+function noSession(): BrokerError {
+	return new BrokerError(
+		'ERR_CONFIG',
+		'app.use(msalSession), or the middleware of the application’s own session, has to come before app.use(msalRoutes).',
+	)
+}
+
+function koaSessionOptions(ctx: Context): KoaSessionOptions | undefined {
+	return (ctx as { sessionOptions?: KoaSessionOptions }).sessionOptions
+}
+
+function tellOnce(about: object, warning: string): void {
+	if (told.has(about)) return
+	told.add(about)
+	process.emitWarning(warning, 'KoaMsalWarning')
+}
+
+/** The application's own koa-session. An answer of the provider brings no Lax cookie, so its store is asked by key. */
+function foreignKoaSession(ctx: Context, options: KoaSessionOptions): SessionAccess {
+	const { maxAge, rolling = false, valid, ContextStore } = options
+	const store = ContextStore ? new ContextStore(ctx) : options.store
+	if (!store)
+		throw new BrokerError(
+			'ERR_CONFIG',
+			'The application’s koa-session keeps its data in the browser’s cookie, where no sign-out can end it. Give it a store, as in store: sealedSessionStore(store, broker).',
+		)
+	const session = ctx.session as KoaSession | null
+	const id = session && !session.isNew ? session.externalKey : undefined
+	if (session && typeof session.regenerate !== 'function')
+		throw new BrokerError(
+			'ERR_CONFIG',
+			'This koa-session can’t give a session a new id: version 6.4 or later can.',
+		)
+	const get = sealedReadOf(store) ?? store.get.bind(store)
+	return {
+		id,
+		read: async (other) => {
+			const data = await ofStore(() => get(other, maxAge, { ctx, rolling }))
+			if (typeof data !== 'object' || data === null) return undefined
+			const { _expire } = data as SessionData
+			if (typeof _expire === 'number' && _expire < Date.now()) return undefined
+			return valid && !valid(ctx, data as SessionData) ? undefined : pickData(data)
+		},
+		end: async (other) => {
+			await ofStore(() => store.destroy(other, { ctx }))
+		},
+		// Also a session that is new: with `autoCommit: false` nothing else stores it.
+		renew: (data) => ofStore(() => renewKoaSession(ctx, data, true)),
+		drop: async () => {
+			ctx.session = null
+			if (options.autoCommit === false) await ofStore(() => session?.manuallyCommit())
+		},
+	}
+}
+
+async function ofStore<T>(work: () => T | Promise<T>): Promise<T> {
+	try {
+		return await work()
+	} catch (cause) {
+		if (cause instanceof BrokerError) throw cause
+		throw new BrokerError('ERR_STORE_UNAVAILABLE', 'The application’s session store does not answer.', {
+			cause,
+		})
+	}
+}
+
+async function renewKoaSession(ctx: Context, data: SessionData, regenerate: boolean): Promise<void> {
+	ctx.session ??= {}
+	const session = ctx.session as KoaSession
+	replaceData(session, pickData(session), data)
+	if (regenerate) await session.regenerate()
+}
+
+function replaceData(session: SessionData, before: SessionData, after: SessionData): void {
+	for (const name of Object.keys(before)) delete session[name]
+	Object.assign(session, after)
+}
+
+/** Any other session: the one of the request is all that is known of it. */
+function applicationSession(ctx: Context, select: SelectSession, selected: object): SessionAccess {
+	const session = selected as Partial<ApplicationSession>
+	if (typeof session.regenerate !== 'function' || typeof session.destroy !== 'function')
+		throw new BrokerError(
+			'ERR_CONFIG',
+			'The session that `session: (ctx) => …` selects needs the methods regenerate(), which gives it a new id at sign-in, and destroy(), which ends it at sign-out. A koa-session with a store needs neither.',
+		)
+	const { id: _, ...before } = pickData(selected)
+	return {
+		id: theRequests,
+		read: async () => before,
+		// That is done by `renew`.
+		end: async () => {},
+		renew: async ({ id: _, ...data }) => {
+			replaceData(selected as SessionData, before, data)
+			await ofStore(() => session.regenerate?.())
+			// It may be another object now, and empty.
+			Object.assign(select(ctx) ?? {}, data)
+		},
+		drop: async () => {
+			await ofStore(() => session.destroy?.())
+		},
+	}
+}
+
+/** In place of the id of a session that can't be asked for by one. */
+const theRequests = 'of-the-request'

@@ -1,0 +1,136 @@
+import assert from 'node:assert/strict'
+import { after, before, beforeEach, describe, it } from 'node:test'
+import redisStore from 'koa-redis'
+import type { Browser } from '../dev/cookie-jar-browser.js'
+import { people } from '../dev/people.js'
+import { BrokerError, redisTokenStore, sealedSessionStore } from '../src/index.js'
+import type { World } from './support/application.js'
+import { startRedis, type TestRedis } from './support/redis.js'
+import { gate } from './support/session-application.js'
+import { createShopApplication, createShopWorld, type ShopApplication } from './support/shop-application.js'
+
+const older = 'an older secret, of more than 32 bytes: 0123456789'
+const newer = 'a newer secret, of more than 32 bytes: 9876543210'
+
+describe('sealedSessionStore on koa-redis', () => {
+	let world: World
+	let redis: TestRedis
+	/** The application's own store. */
+	let sessions: ReturnType<typeof redisStore>
+	let shop: ShopApplication
+	/** Another process of the application. */
+	let other: ShopApplication
+	before(async () => {
+		;[world, redis] = await Promise.all([createShopWorld(), startRedis()])
+		const client = redis.client()
+		sessions = redisStore({ client, serialize: JSON.stringify, unserialize: JSON.parse })
+		const store = redisTokenStore({ path: redis.path })
+		;[shop, other] = await Promise.all([
+			createShopApplication(world, { sessions, settings: { store, secrets: [older] } }),
+			createShopApplication(world, { sessions, settings: { store, secrets: [older, newer] } }),
+		])
+	})
+	after(async () => {
+		await Promise.all([shop.close(), other.close()])
+		await redis.stop()
+		await world.close()
+	})
+	beforeEach(() => redis.client().flushall())
+
+	const json = { accept: 'application/json' }
+	const typed = { method: 'GET', crossSite: false, topLevel: true } as const
+	const cookieOf = (browser: Browser) => browser.jar.headerFor(new URL(shop.address), typed)
+	const orders = (at: ShopApplication, cookie: string) =>
+		fetch(`${at.address}/orders`, { headers: { ...json, cookie } })
+
+	/** Sessions, of the application's own key; and tokens. */
+	const held = async () =>
+		(await redis.dump()).filter((line) => !line.startsWith('koa-msal:') || /^koa-msal:[^:]+:t:/.test(line))
+
+	const sessionKey = async () => {
+		const [line = ''] = (await held()).filter((one) => !one.startsWith('koa-msal:'))
+		return line.split(' ')[0] ?? ''
+	}
+
+	it('keeps nothing readable in Redis, and nothing at all after a sign-out', async () => {
+		const browser = shop.browser()
+		await browser.post(`${shop.address}/basket`, { article: 'table' })
+		await shop.signIn(browser)
+		const lines = await held()
+		assert.equal(lines.length, 2, 'a session and its tokens')
+		for (const text of ['table', 'basket', 'homeAccountId', people.ada.upn, people.ada.oid])
+			assert.ok(!lines.join().includes(text), text)
+		await browser.get(`${shop.address}/user/logout`)
+		assert.deepEqual(await held(), [])
+	})
+
+	it('brings nothing back from a slow request of another process', async () => {
+		const [entered, released] = [gate(), gate()]
+		const browser = shop.browser()
+		await shop.signIn(browser)
+		const cookie = cookieOf(browser)
+		const behind = async (_: unknown, next: () => Promise<unknown>) => {
+			entered.open()
+			await released.opened
+			await next()
+		}
+		await other.rebuilt({ sessions, behind }, async () => {
+			const slow = orders(other, cookie)
+			await entered.opened
+			await browser.get(`${shop.address}/user/logout`)
+			released.open()
+			const answer = await slow
+			assert.deepEqual([answer.status, answer.headers.getSetCookie()], [200, []])
+		})
+		assert.deepEqual(await held(), [])
+		assert.equal((await orders(shop, cookie)).status, 401)
+	})
+
+	it('is over in every process with its tokens, also when somebody stores it again', async () => {
+		const browser = shop.browser()
+		await shop.signIn(browser)
+		const cookie = cookieOf(browser)
+		assert.equal((await orders(other, cookie)).status, 200)
+		const key = await sessionKey()
+		const stored = await redis.client().get(key)
+		await browser.get(`${shop.address}/user/logout`)
+		// As a process would that looked before the sign-out, and wrote after it.
+		await redis.client().set(key, stored ?? '', 'EX', 600)
+		const refused = await orders(other, cookie)
+		assert.equal(refused.status, 401)
+		assert.deepEqual(await held(), [], 'and it is removed')
+	})
+
+	it('is sealed anew under the newer secret when it is only read, and lives as long as its cookie', {
+		timeout: 10_000,
+	}, async ({ signal }) => {
+		const browser = shop.browser()
+		await browser.post(`${shop.address}/basket`, { article: 'table' })
+		const key = await sessionKey()
+		const client = redis.client()
+		const before = await client.get(key)
+		await client.expire(key, 600)
+		const rolled = await createShopApplication(world, { sessions, settings: { secrets: [newer, older] } })
+		const home = async () =>
+			(await fetch(`${rolled.address}/`, { headers: { cookie: cookieOf(browser) } })).text()
+		try {
+			assert.match(await home(), /table/)
+			// Nobody waits for it.
+			while (!signal.aborted && (await client.get(key)) === before)
+				await new Promise((resolve) => setImmediate(resolve))
+			const lifetime = await client.ttl(key)
+			assert.ok(lifetime > 86_000 && lifetime <= 86_410, `${lifetime} s`)
+			assert.match(await home(), /table/)
+		} finally {
+			await rolled.close()
+		}
+	})
+
+	it('needs a koa-session that tells the request', async () => {
+		const sealed = sealedSessionStore(sessions, shop.broker)
+		await assert.rejects(
+			sealed.get('key', 1000, {}),
+			(error) => error instanceof BrokerError && error.code === 'ERR_CONFIG' && /6\.4/.test(error.message),
+		)
+	})
+})
