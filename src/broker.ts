@@ -332,6 +332,9 @@ export class TokenBroker {
 					redirectUri: auth.redirectUri.href,
 					scopes: transaction.scopes,
 					...(transaction.claims !== undefined && { claims: transaction.claims }),
+					...(transaction.maxAge !== undefined && {
+						authenticatedSince: transaction.createdAt / 1000 - transaction.maxAge,
+					}),
 					partition,
 					...(previous !== undefined && { previous: { partition: previous, ...(stored && { stored }) } }),
 					lifetime: session.absoluteTimeout,

@@ -181,6 +181,8 @@ export interface RedeemParams extends ProviderCall {
 	readonly redirectUri: string
 	readonly scopes: readonly string[]
 	readonly claims?: string
+	/** Seconds since 1970: the person has to have proved who they are since then. */
+	readonly authenticatedSince?: number
 	/** The new session's partition; never used before. */
 	readonly partition: string
 	/** The partition of the session that the sign-in started from: extended for the same user, else ended. */

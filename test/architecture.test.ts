@@ -171,6 +171,7 @@ describe('the public names', () => {
 			'memoryTokenStore',
 			'redisTokenStore',
 			'requireSignedIn',
+			'startSignIn',
 		])
 		assert.deepEqual(Object.keys(remote).sort(), ['connectBroker', 'exposeBroker'])
 	})

@@ -49,7 +49,7 @@ async function redeemClaimed(params: RedeemParams): Promise<RedeemResult> {
 		.catch((error: unknown) => {
 			throw translateMsalError(error, network, 'redeem', params.scopes)
 		})
-	const claims = await verifyIdToken(result.idToken, params.nonce, result.accessToken, settings, known)
+	const claims = await verifyIdToken(result.idToken, params, result.accessToken, settings, known)
 	const homeAccountId = result.account?.homeAccountId
 	let cache = readTokenCache(client)
 	if (!homeAccountId || !holdsOnly(cache, homeAccountId))

@@ -1,5 +1,5 @@
 import type { Context } from 'koa'
-import type { AuthorizationRequest } from '../authorization-url.js'
+import type { AuthorizationRequest } from '../authorization-request.js'
 import type { TokenBroker } from '../broker.js'
 import { BrokerError } from '../errors.js'
 import type { Settings } from '../settings.js'
