@@ -306,12 +306,26 @@ export class TokenBroker {
 
 	/**
 	 * Completes a sign-in: checks the answer against its transaction, redeems the code, once, verifies who it
-	 * is, and stores the tokens in a new partition.
+	 * is, and stores the tokens in a new partition. What it throws has the `correlationId` that the provider's own logs
+	 * have of the call.
 	 * @throws ERR_LOGIN_REJECTED, ERR_IDP_DENIED, ERR_CLIENT_REJECTED, ERR_IDP_UNAVAILABLE, ERR_IDP_PROTOCOL,
 	 * ERR_STORE_UNAVAILABLE, ERR_OVERLOADED, ERR_WORKER_FAILED, ERR_BROKER_CLOSED
 	 */
 	async acquireByCode(answer: AuthorizationAnswer, transaction: LoginTransaction): Promise<SignIn> {
 		if (this.#closing) throw closed()
+		const correlationId = randomUUID()
+		try {
+			return await this.#redeem(answer, transaction, correlationId)
+		} catch (error) {
+			throw error instanceof BrokerError ? error.withCorrelationId(correlationId) : error
+		}
+	}
+
+	async #redeem(
+		answer: AuthorizationAnswer,
+		transaction: LoginTransaction,
+		correlationId: string,
+	): Promise<SignIn> {
 		const code = checkAnswer(answer, transaction, await this.#provider())
 		const { store, session, auth } = this.#settings
 		const partition = randomText()
@@ -338,7 +352,7 @@ export class TokenBroker {
 					partition,
 					...(previous !== undefined && { previous: { partition: previous, ...(stored && { stored }) } }),
 					lifetime: session.absoluteTimeout,
-					correlationId: randomUUID(),
+					correlationId,
 					...(await this.#clientAssertion()),
 					...(store.kind === 'redis' && {
 						claim: { transaction: used, returnTo: transaction.returnTo, lifetime: transactionLifetime },

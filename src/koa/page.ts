@@ -37,10 +37,14 @@ export interface Html {
 }
 
 /** A template whose values are escaped. */
-export function html(parts: TemplateStringsArray, ...values: readonly (string | Html)[]): Html {
+export function html(
+	parts: TemplateStringsArray,
+	...values: readonly (string | Html | readonly Html[])[]
+): Html {
 	const text = parts.reduce((before, part, i) => {
 		const value = values[i - 1] ?? ''
-		return before + (typeof value === 'string' ? escapeHtml(value) : value.html) + part
+		const pieces = typeof value === 'string' ? [{ html: escapeHtml(value) }] : [value].flat()
+		return before + pieces.map((piece) => piece.html).join(' ') + part
 	})
 	return { html: text }
 }

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import Router from '@koa/router'
 import type { Middleware } from 'koa'
 import { TokenBroker } from '../broker.js'
@@ -9,7 +10,7 @@ import { type Login, offerLogin, requireSessionAccess, sendToProvider } from './
 import { logout } from './logout.js'
 import { protect } from './page.js'
 import { photo } from './photo.js'
-import { refuse } from './refuse.js'
+import { otherAccount, refuse } from './refuse.js'
 import { returnToOf } from './return-to.js'
 import { createTransactions } from './transactions.js'
 
@@ -43,11 +44,22 @@ export function createMsalRoutes(broker: TokenBroker, options: RouteOptions = {}
 			await next()
 		} catch (error) {
 			if (!(error instanceof BrokerError)) throw error
-			if (error.status >= 500) ctx.app.emit('error', error, ctx)
-			refuse(ctx, error, login.path)
+			const unnamed = error.status >= 500 && error.correlationId === undefined
+			const told = unnamed ? error.withCorrelationId(randomUUID()) : error
+			if (told.correlationId !== undefined) ctx.app.emit('error', told, ctx)
+			refuse(ctx, told, login.path)
 		}
 	})
-	router.get(below(login.path), (ctx) => sendToProvider(ctx, login, returnToOf(ctx.url, login.path)))
+	router.get(below(login.path), (ctx) => {
+		// The one thing that a page of ours asks for: else the provider signs the same account in again.
+		const other = ctx.url === `${login.path}?${otherAccount}`
+		return sendToProvider(
+			ctx,
+			login,
+			returnToOf(ctx.url, login.path),
+			other ? { prompt: 'select_account' } : {},
+		)
+	})
 	router.all(settings.auth.redirectUri.pathname, (ctx) => callback(ctx, login, settings.auth.responseMode))
 	for (const method of ['get', 'post'] as const)
 		router[method](below(logoutPath), (ctx) => logout(ctx, broker, settings, logoutPath))
