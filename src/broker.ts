@@ -19,7 +19,13 @@ import { RefreshSlots } from './refresh-slots.js'
 import { refreshTime } from './refresh-time.js'
 import { grantedScopes, type NormalisedScopes, normaliseScopes } from './scopes.js'
 import { createSealer, type Sealer } from './sealing.js'
-import { requireTicket, type SessionLike, type SessionTicket, ticketOf } from './session.js'
+import {
+	requireTicket,
+	type SessionClaims,
+	type SessionLike,
+	type SessionTicket,
+	ticketOf,
+} from './session.js'
 import { createSessionCredential, type SessionCredential } from './session-credential.js'
 import { SessionHandle } from './session-handle.js'
 import { Sessions } from './sessions.js'
@@ -51,7 +57,13 @@ import { WorkerPool } from './worker-pool.js'
 
 /** A sign-in that is done, or that was done before: the same form was posted twice. */
 export type SignIn =
-	| { readonly repeated: false; readonly ticket: SessionTicket; readonly token: AcquiredToken }
+	| {
+			readonly repeated: false
+			readonly ticket: SessionTicket
+			/** For the session, as `msalClaims`; absent where the id_token says nothing of roles and groups. */
+			readonly claims?: SessionClaims
+			readonly token: AcquiredToken
+	  }
 	| { readonly repeated: true; readonly returnTo: string }
 
 /** Milliseconds without a refresh behind a held token after one has failed. */
@@ -375,6 +387,7 @@ export class TokenBroker {
 			return {
 				repeated: false,
 				ticket,
+				...(Object.keys(result.claims).length > 0 && { claims: { partition, ...result.claims } }),
 				token: isHeld && ticket.account !== account ? keep(ticket.account) : token,
 			}
 		} catch (error) {

@@ -14,7 +14,7 @@ export { describeSettings, type KoaMsal, type KoaMsalEnvironmentOptions, koaMsal
 export { type MemoryTokenStore, memoryTokenStore } from './memory-token-store.js'
 export type { OutOfBandRequest } from './out-of-band.js'
 export { type RedisSource, type RedisTokenStore, redisTokenStore } from './redis-token-store.js'
-export type { SessionLike, SessionTicket } from './session.js'
+export type { SessionClaims, SessionLike, SessionTicket } from './session.js'
 export type { SessionCredential, TokenOptions } from './session-credential.js'
 export type { SessionHandle } from './session-handle.js'
 export type { CleanOptions, FoundSession, ListedSession, SessionFilter, Sessions } from './sessions.js'
@@ -27,4 +27,10 @@ export type {
 } from './settings.js'
 export type { AuthorizationAnswer, LoginTransaction, SignInRequest } from './sign-in.js'
 export type { SilentRequest } from './silent-request.js'
-export type { CleanCounts, ConnectivityCheck, SignedInAccount, UserReference } from './wire.js'
+export type {
+	CleanCounts,
+	ConnectivityCheck,
+	MembershipClaims,
+	SignedInAccount,
+	UserReference,
+} from './wire.js'

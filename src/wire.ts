@@ -72,6 +72,21 @@ export interface SignedInAccount {
 }
 
 /**
+ * What the id_token of a sign-in says of roles and groups: bounded, for a token may say more than a session should
+ * hold. A field is absent where it says nothing.
+ */
+export interface MembershipClaims {
+	/** The `roles` claim: application roles, by value. At most 100. */
+	readonly roles?: readonly string[]
+	/** The `wids` claim: directory roles, by template id, in lower case. At most 100. */
+	readonly wids?: readonly string[]
+	/** The `groups` claim: object ids, in lower case. At most 200; names, which change hands, are left out. */
+	readonly groups?: readonly string[]
+	/** There are more groups than the token says: Microsoft Graph knows them. */
+	readonly groupsOverage?: true
+}
+
+/**
  * A user, exactly: by the immutable ids, or by a name or address inside one tenant, in any case. It says nothing
  * outside its tenant: anybody's tenant can give anybody's name.
  *
@@ -204,6 +219,7 @@ export type RedeemResult =
 	| {
 			readonly claimed: true
 			readonly account: SignedInAccount
+			readonly claims: MembershipClaims
 			readonly token: WireToken
 			/** The partition that this one replaces could not be deleted yet. */
 			readonly leavesPrevious?: true

@@ -47,7 +47,7 @@ export async function callback(
 async function enter(
 	ctx: Context,
 	{ broker }: Login,
-	{ ticket }: Extract<SignIn, { repeated: false }>,
+	{ ticket, claims }: Extract<SignIn, { repeated: false }>,
 	startedFrom: string | undefined,
 	replaced: string | undefined,
 ): Promise<void> {
@@ -65,7 +65,7 @@ async function enter(
 
 	const session = ctx.session as SessionData & { regenerate(): Promise<void> }
 	for (const name of Object.keys(session)) delete session[name]
-	Object.assign(session, keeps ? kept.data : {}, { msal: ticket })
+	Object.assign(session, keeps ? kept.data : {}, { msal: ticket, msalClaims: claims })
 	if (access.id !== undefined) await session.regenerate()
 }
 
