@@ -163,10 +163,15 @@ describe('the public names', () => {
 	it('are these', () => {
 		assert.deepEqual(Object.keys(api).sort(), [
 			'BrokerError',
+			'allOf',
+			'anyOf',
 			'createMsalRoutes',
 			'createMsalSession',
 			'createTokenBroker',
 			'describeSettings',
+			'hasRole',
+			'hasScope',
+			'inGroup',
 			'koaMsal',
 			'memoryTokenStore',
 			'redisTokenStore',

@@ -2,6 +2,7 @@ import type { Context } from 'koa'
 import type { AuthorizationRequest } from '../authorization-request.js'
 import type { TokenBroker } from '../broker.js'
 import { BrokerError } from '../errors.js'
+import type { SessionLike } from '../session.js'
 import type { Settings } from '../settings.js'
 import { sendToCanonicalOrigin } from './origin.js'
 import { type SessionAccess, sessionAccessOf } from './session.js'
@@ -14,6 +15,8 @@ export interface Login {
 	readonly transactions: ReturnType<typeof createTransactions>
 	/** `/user/login` */
 	readonly path: string
+	/** Ids of the groups that the person of a session is in, in lower case. */
+	readonly groupsOf: (session: SessionLike) => Promise<ReadonlySet<string>>
 }
 
 const loginByRequest = new WeakMap<object, Login>()

@@ -72,3 +72,8 @@ ${content.html}
 export function wantsPage(ctx: Context): boolean {
 	return /\btext\/html\b/i.test(ctx.get('Accept'))
 }
+
+/** Whether it can be sent elsewhere and come back: what another method has sent would be lost on the way. */
+export function navigates(ctx: Context): boolean {
+	return (ctx.method === 'GET' || ctx.method === 'HEAD') && wantsPage(ctx)
+}
