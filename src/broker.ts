@@ -184,6 +184,21 @@ export class TokenBroker {
 		return broker.#pool
 	}
 
+	/**
+	 * Takes back a sign-in that the application refuses: its tokens, and its mark, which would lead a second post of the
+	 * same form to where it was going.
+	 * @throws ERR_STORE_UNAVAILABLE, ERR_OVERLOADED, ERR_WORKER_FAILED; the tokens are ended later then
+	 */
+	static async undoSignIn(broker: TokenBroker, ticket: SessionTicket, state: string): Promise<void> {
+		const { store } = broker.#settings
+		const transaction = hashOf(state)
+		if (store.kind === 'memory') store.failClaim(transaction)
+		await Promise.all([
+			broker.#endPartition(ticket.partition, ticket.account),
+			store.kind === 'redis' && broker.#pool.run('failClaim', { transaction }),
+		])
+	}
+
 	/** Has something closed together with the broker. */
 	static closeWith(broker: TokenBroker, close: () => Promise<void>): void {
 		broker.#closeToo.push(close)

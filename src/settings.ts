@@ -11,6 +11,7 @@ import {
 	readCertificate,
 } from './credential.js'
 import { BrokerError } from './errors.js'
+import type { SignedInHook } from './koa/signed-in.js'
 import { MemoryTokenStore } from './memory-token-store.js'
 import type { NetworkSettings } from './network.js'
 import type { RedisTokenStore } from './redis-token-store.js'
@@ -79,6 +80,12 @@ export interface KoaMsalOptions {
 	}
 	/** Local paths that `/user/logout/{to}` may lead to. Default `['/']`. */
 	readonly logoutTargets?: readonly string[]
+	/**
+	 * Called one after the other, and waited for, when somebody has signed in, before they are answered: to look them up,
+	 * or to put something into their session. One that throws refuses the sign-in, of which nothing stays. What it throws
+	 * is told to the application's log alone, except the message of a `BrokerError` with the code `ERR_FORBIDDEN`.
+	 */
+	readonly onSignedIn?: SignedInHook | readonly SignedInHook[]
 	readonly pool?: {
 		/** Worker threads. Default: processor cores less one, at least one. */
 		readonly threads?: number
@@ -192,6 +199,7 @@ export interface Settings {
 		readonly cookieName: string
 	}
 	readonly logoutTargets: readonly string[]
+	readonly onSignedIn: readonly SignedInHook[]
 	readonly pool: {
 		readonly threads: number
 		readonly concurrency: number
@@ -255,6 +263,7 @@ const expectations: Record<string, string> = {
 	'session.absoluteTimeout': 'milliseconds, from 60000 to 90 days',
 	'session.cookieName': 'letters, digits, - and _ (COOKIE_NAME)',
 	logoutTargets: 'a list of local paths like ["/"]',
+	onSignedIn: 'a function, or a list of functions',
 	'pool.threads': 'a whole number from 1 to 64',
 	'pool.concurrency': 'a whole number from 1 to 1024',
 	'pool.maxQueue': 'a whole number from 1 to 100000',
@@ -358,6 +367,9 @@ const shape = z.strictObject({
 			.default('msal'),
 	}),
 	logoutTargets: z.array(localPath).min(1).default(['/']),
+	onSignedIn: z
+		.custom<NonNullable<KoaMsalOptions['onSignedIn']>>((value) => [value].flat().every(isFunction))
+		.default([]),
 	pool: section({
 		threads: whole(1, 64, Math.max(1, availableParallelism() - 1)),
 		concurrency: whole(1, 1024, 256),
@@ -493,6 +505,7 @@ function complete(data: z.infer<typeof shape>, ca: string | undefined): Settings
 			idleTimeout: data.session.idleTimeout ?? Math.min(defaultIdleTimeout, data.session.absoluteTimeout),
 		},
 		logoutTargets: data.logoutTargets,
+		onSignedIn: [data.onSignedIn].flat(),
 		pool: data.pool,
 		refresh: data.refresh,
 		network: {
@@ -567,6 +580,10 @@ function isMissing(options: unknown, path: readonly string[]): boolean {
 
 function isObject(value: unknown): value is Record<string, unknown> {
 	return typeof value === 'object' && value !== null
+}
+
+function isFunction(value: unknown): boolean {
+	return typeof value === 'function'
 }
 
 function isTokenStore(value: unknown): value is TokenStore {

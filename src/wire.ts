@@ -407,6 +407,8 @@ export interface WireTasks {
 		params: { readonly id: string; readonly partition: string }
 		result: { readonly state: 'taken' | 'unproven' | 'used' }
 	}
+	/** Marks a transaction as failed: a second answer of the provider must not look like a success. */
+	failClaim: { params: { readonly transaction: string }; result: Record<string, never> }
 	/** Reads the mark of a transaction that was used: absent when it was not, empty when its sign-in failed. */
 	findClaim: { params: { readonly transaction: string }; result: { readonly value?: string } }
 }

@@ -2,6 +2,7 @@ import type { Context } from 'koa'
 import type { SignIn } from '../broker.js'
 import { BrokerError } from '../errors.js'
 import { type SessionTicket, ticketOf } from '../session.js'
+import { admit } from './admit.js'
 import { type Login, requireSessionAccess } from './login.js'
 import { readForm, single } from './read-form.js'
 import { toLocalPath } from './return-to.js'
@@ -39,7 +40,10 @@ export async function callback(
 		},
 		transaction,
 	)
-	if (!signIn.repeated) await enter(ctx, login, signIn, transaction.sessionId, transaction.partition)
+	if (!signIn.repeated) {
+		await enter(ctx, login, signIn, transaction.sessionId, transaction.partition)
+		await admit(ctx, login, signIn.ticket, state)
+	}
 	sendTo(ctx, signIn.repeated ? signIn.returnTo : transaction.returnTo)
 }
 

@@ -1,0 +1,20 @@
+import type { Context } from 'koa'
+import type { TokenBroker } from '../broker.js'
+import type { SignedInAccount } from '../wire.js'
+import type { SessionData } from './session.js'
+
+/** Who is signed in, for the application's own functions. */
+export interface SignedIn {
+	readonly ctx: Context
+	readonly broker: TokenBroker
+	/** `ctx.session`: what is put there stays there. */
+	readonly session: SessionData
+	readonly account: SignedInAccount
+}
+
+/** What the application does when somebody has signed in, before they are answered. It refuses them by throwing. */
+export type SignedInHook = (signedIn: SignedIn) => unknown
+
+export function signedIn(ctx: Context, broker: TokenBroker, account: SignedInAccount): SignedIn {
+	return { ctx, broker, session: ctx.session as SessionData, account }
+}
