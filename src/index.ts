@@ -28,6 +28,7 @@ export type { CleanOptions, FoundSession, ListedSession, SessionFilter, Sessions
 export type {
 	AuthOptions,
 	ClientAssertionFunction,
+	InfoFields,
 	KoaMsalOptions,
 	Serialiser,
 	TokenStore,

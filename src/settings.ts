@@ -11,7 +11,7 @@ import {
 	readCertificate,
 } from './credential.js'
 import { BrokerError } from './errors.js'
-import type { SignedInHook } from './koa/signed-in.js'
+import type { SignedIn, SignedInHook } from './koa/signed-in.js'
 import { MemoryTokenStore } from './memory-token-store.js'
 import type { NetworkSettings } from './network.js'
 import type { RedisTokenStore } from './redis-token-store.js'
@@ -56,6 +56,9 @@ export interface AuthOptions extends CredentialOptions {
 	readonly responseMode?: 'form_post' | 'query'
 }
 
+/** Fields of `GET /user/info`, by name. */
+export type InfoFields = Readonly<Record<string, (signedIn: SignedIn) => unknown>>
+
 /** What `koaMsal()` and its parts take. Times are milliseconds. */
 export interface KoaMsalOptions {
 	readonly auth: AuthOptions
@@ -86,6 +89,11 @@ export interface KoaMsalOptions {
 	 * is told to the application's log alone, except the message of a `BrokerError` with the code `ERR_FORBIDDEN`.
 	 */
 	readonly onSignedIn?: SignedInHook | readonly SignedInHook[]
+	/**
+	 * More fields of `GET /user/info`, by name: functions of who is signed in, asked all at a time, with each request for
+	 * it. What one resolves to becomes JSON; one that throws is null there, and an error event of the application.
+	 */
+	readonly info?: InfoFields
 	readonly pool?: {
 		/** Worker threads. Default: processor cores less one, at least one. */
 		readonly threads?: number
@@ -200,6 +208,7 @@ export interface Settings {
 	}
 	readonly logoutTargets: readonly string[]
 	readonly onSignedIn: readonly SignedInHook[]
+	readonly info: InfoFields
 	readonly pool: {
 		readonly threads: number
 		readonly concurrency: number
@@ -233,6 +242,9 @@ const day = 24 * hour
 const defaultIdleTimeout = 8 * hour
 const defaultAbsoluteTimeout = 7 * day
 
+/** Fields of `GET /user/info` that this library answers for. */
+const ownInfo = ['authenticated', 'name', 'username', 'mail', 'objectId', 'tenantId']
+
 /** What each setting should look like. A message names the setting and quotes this, never the value. */
 const expectations: Record<string, string> = {
 	auth: 'the application’s registration: clientId, authority, redirectUri and a credential',
@@ -264,6 +276,7 @@ const expectations: Record<string, string> = {
 	'session.cookieName': 'letters, digits, - and _ (COOKIE_NAME)',
 	logoutTargets: 'a list of local paths like ["/"]',
 	onSignedIn: 'a function, or a list of functions',
+	info: `an object of functions, none of them called ${ownInfo.join(', ')}`,
 	'pool.threads': 'a whole number from 1 to 64',
 	'pool.concurrency': 'a whole number from 1 to 1024',
 	'pool.maxQueue': 'a whole number from 1 to 100000',
@@ -370,6 +383,7 @@ const shape = z.strictObject({
 	onSignedIn: z
 		.custom<NonNullable<KoaMsalOptions['onSignedIn']>>((value) => [value].flat().every(isFunction))
 		.default([]),
+	info: z.custom<InfoFields>(isInfo).default({}),
 	pool: section({
 		threads: whole(1, 64, Math.max(1, availableParallelism() - 1)),
 		concurrency: whole(1, 1024, 256),
@@ -506,6 +520,7 @@ function complete(data: z.infer<typeof shape>, ca: string | undefined): Settings
 		},
 		logoutTargets: data.logoutTargets,
 		onSignedIn: [data.onSignedIn].flat(),
+		info: { ...data.info },
 		pool: data.pool,
 		refresh: data.refresh,
 		network: {
@@ -584,6 +599,11 @@ function isObject(value: unknown): value is Record<string, unknown> {
 
 function isFunction(value: unknown): boolean {
 	return typeof value === 'function'
+}
+
+function isInfo(value: unknown): boolean {
+	if (!isObject(value) || Array.isArray(value)) return false
+	return Object.entries(value).every(([name, field]) => !ownInfo.includes(name) && isFunction(field))
 }
 
 function isTokenStore(value: unknown): value is TokenStore {

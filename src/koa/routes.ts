@@ -3,9 +3,9 @@ import Router from '@koa/router'
 import type { Middleware } from 'koa'
 import { TokenBroker } from '../broker.js'
 import { BrokerError } from '../errors.js'
-import { ticketOf } from '../session.js'
 import { callback } from './callback.js'
 import { type GroupsOf, rememberGroups } from './groups.js'
+import { info } from './info.js'
 import { acceptLegacyCookie } from './legacy-cookie.js'
 import { type Login, offerLogin, requireSessionAccess, sendToProvider } from './login.js'
 import { logout } from './logout.js'
@@ -70,19 +70,7 @@ export function createMsalRoutes(broker: TokenBroker, options: RouteOptions = {}
 	router.all(settings.auth.redirectUri.pathname, (ctx) => callback(ctx, login, settings.auth.responseMode))
 	for (const method of ['get', 'post'] as const)
 		router[method](below(logoutPath), (ctx) => logout(ctx, broker, settings, logoutPath))
-	router.get(`${prefix}/info`, async (ctx) => {
-		const account = (await broker.isSignedIn(ctx.session)) ? ticketOf(ctx.session)?.account : undefined
-		ctx.body = account
-			? {
-					authenticated: true,
-					name: account.name ?? null,
-					username: account.username,
-					mail: account.mail ?? null,
-					objectId: account.objectId,
-					tenantId: account.tenantId,
-				}
-			: { authenticated: false }
-	})
+	router.get(`${prefix}/info`, (ctx) => info(ctx, broker, settings.info))
 	router.get(`${prefix}/photo`, (ctx) => photo(ctx, broker))
 
 	const routes = router.routes() as unknown as Middleware
