@@ -94,6 +94,11 @@ export interface KoaMsalOptions {
 	 * it. What one resolves to becomes JSON; one that throws is null there, and an error event of the application.
 	 */
 	readonly info?: InfoFields
+	/**
+	 * Whether there is `GET /user/debug`, with `NODE_ENV=development` alone, for who is signed in: account ids, scopes,
+	 * expiry times, versions and settings without secrets. Default `false`.
+	 */
+	readonly debug?: boolean
 	readonly pool?: {
 		/** Worker threads. Default: processor cores less one, at least one. */
 		readonly threads?: number
@@ -209,6 +214,7 @@ export interface Settings {
 	readonly logoutTargets: readonly string[]
 	readonly onSignedIn: readonly SignedInHook[]
 	readonly info: InfoFields
+	readonly debug: boolean
 	readonly pool: {
 		readonly threads: number
 		readonly concurrency: number
@@ -277,6 +283,7 @@ const expectations: Record<string, string> = {
 	logoutTargets: 'a list of local paths like ["/"]',
 	onSignedIn: 'a function, or a list of functions',
 	info: `an object of functions, none of them called ${ownInfo.join(', ')}`,
+	debug: 'true or false',
 	'pool.threads': 'a whole number from 1 to 64',
 	'pool.concurrency': 'a whole number from 1 to 1024',
 	'pool.maxQueue': 'a whole number from 1 to 100000',
@@ -384,6 +391,7 @@ const shape = z.strictObject({
 		.custom<NonNullable<KoaMsalOptions['onSignedIn']>>((value) => [value].flat().every(isFunction))
 		.default([]),
 	info: z.custom<InfoFields>(isInfo).default({}),
+	debug: z.boolean().default(false),
 	pool: section({
 		threads: whole(1, 64, Math.max(1, availableParallelism() - 1)),
 		concurrency: whole(1, 1024, 256),
@@ -521,6 +529,7 @@ function complete(data: z.infer<typeof shape>, ca: string | undefined): Settings
 		logoutTargets: data.logoutTargets,
 		onSignedIn: [data.onSignedIn].flat(),
 		info: { ...data.info },
+		debug: data.debug,
 		pool: data.pool,
 		refresh: data.refresh,
 		network: {

@@ -4,6 +4,7 @@ import type { Middleware } from 'koa'
 import { TokenBroker } from '../broker.js'
 import { BrokerError } from '../errors.js'
 import { callback } from './callback.js'
+import { debug } from './debug.js'
 import { type GroupsOf, rememberGroups } from './groups.js'
 import { info } from './info.js'
 import { acceptLegacyCookie } from './legacy-cookie.js'
@@ -77,11 +78,16 @@ export function createMsalRoutes(broker: TokenBroker, options: RouteOptions = {}
 	const starts = [`${prefix}/`, settings.auth.redirectUri.pathname].map((path) => path.toLowerCase())
 	const isOurs = (path: string) => starts.some((start) => path.toLowerCase().startsWith(start))
 	const acceptLegacy = acceptLegacyCookie(broker)
+	// Not in the router, whose answers all have our headers: what is not there is not to be told from any other path.
+	const debugPath = settings.debug && process.env.NODE_ENV === 'development' ? `${prefix}/debug` : undefined
 	return function msalRoutes(ctx, next) {
 		requireSessionAccess(ctx)
 		offerLogin(ctx, login)
-		// The router would try each of its patterns on each of the application's own requests.
-		const go = () => (isOurs(ctx.path) ? routes(ctx, next) : next())
+		const go = () => {
+			if (ctx.path === debugPath) return debug(ctx, next, broker, settings)
+			// The router would try each of its patterns on each of the application's own requests.
+			return isOurs(ctx.path) ? routes(ctx, next) : next()
+		}
 		return acceptLegacy(ctx)?.then(go) ?? go()
 	}
 }
