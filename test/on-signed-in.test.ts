@@ -61,8 +61,8 @@ describe('onSignedIn', () => {
 	it('is called in order, waited for, and told who it is, before the person is answered', async () => {
 		const seen: unknown[] = []
 		hooks = [
-			async ({ ctx, broker, session, account }) => {
-				const { outcome } = await broker.acquireSilent(session)
+			async ({ ctx, session, account, handle }) => {
+				const { outcome } = await handle.acquireSilent()
 				seen.push(account.objectId, outcome, ctx.path)
 				session.kept = 'from the first'
 			},

@@ -1,5 +1,6 @@
 import type { Context } from 'koa'
 import type { TokenBroker } from '../broker.js'
+import type { SessionHandle } from '../session-handle.js'
 import type { SignedInAccount } from '../wire.js'
 import type { SessionData } from './session.js'
 
@@ -10,11 +11,14 @@ export interface SignedIn {
 	/** `ctx.session`: what is put there stays there. */
 	readonly session: SessionData
 	readonly account: SignedInAccount
+	/** The session's own verbs: tokens, and calls with them. */
+	readonly handle: SessionHandle
 }
 
 /** What the application does when somebody has signed in, before they are answered. It refuses them by throwing. */
 export type SignedInHook = (signedIn: SignedIn) => unknown
 
 export function signedIn(ctx: Context, broker: TokenBroker, account: SignedInAccount): SignedIn {
-	return { ctx, broker, session: ctx.session as SessionData, account }
+	const session = ctx.session as SessionData
+	return { ctx, broker, session, account, handle: broker.forSession(session) }
 }
