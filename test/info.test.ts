@@ -66,7 +66,7 @@ describe('GET /user/info', () => {
 		assert.deepEqual(fields, {
 			first: 'first',
 			second: 'second',
-			mail: { of: people.ada.oid, by: '/user/info', may: true },
+			may: { of: people.ada.oid, by: '/user/info', may: true },
 			broken: null,
 			brokenLater: null,
 			nothing: null,
@@ -74,6 +74,7 @@ describe('GET /user/info', () => {
 			authenticated: true,
 			name: 'Ada Lovelace',
 			username: people.ada.upn,
+			mail: null,
 			objectId: people.ada.oid,
 			tenantId: world.standIn.tenantId,
 		})
@@ -84,7 +85,7 @@ describe('GET /user/info', () => {
 	it('lets nobody answer for this library’s own fields', () => {
 		const resolve = (value: unknown) => resolveSettings({ ...sessionOptions(), info: value })
 		assert.deepEqual(resolve(undefined).info, {})
-		for (const name of ['authenticated', 'name', 'username', 'objectId', 'tenantId'])
+		for (const name of ['authenticated', 'name', 'username', 'mail', 'objectId', 'tenantId'])
 			assert.throws(
 				() => resolve({ [name]: () => 'mine' }),
 				/info is not valid: it should be an object of functions/,
