@@ -1,9 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import { requireTicket, type SessionLike } from '../session.js'
 
-/** Asks for the ids of all groups that the person of a session is in. */
-export type GroupsOf = (session: SessionLike) => Promise<readonly string[]>
-
 /** Milliseconds for which somebody is taken to be in the groups that they were found in. */
 const believedFor = 60_000
 
@@ -11,7 +8,9 @@ const believedFor = 60_000
 const remembered = 100_000
 
 /** Remembers a little while who is in which groups: a guard asks with every request. Ids in lower case. */
-export function rememberGroups(groupsOf: GroupsOf): (session: SessionLike) => Promise<ReadonlySet<string>> {
+export function rememberGroups(
+	groupsOf: (session: SessionLike) => Promise<readonly string[]>,
+): (session: SessionLike) => Promise<ReadonlySet<string>> {
 	const known = new LRUCache<string, ReadonlySet<string>, SessionLike>({
 		maxSize: remembered,
 		ttl: believedFor,

@@ -5,7 +5,7 @@ import { TokenBroker } from '../broker.js'
 import { BrokerError } from '../errors.js'
 import { callback } from './callback.js'
 import { debug } from './debug.js'
-import { type GroupsOf, rememberGroups } from './groups.js'
+import { rememberGroups } from './groups.js'
 import { info } from './info.js'
 import { acceptLegacyCookie } from './legacy-cookie.js'
 import { type Login, offerLogin, requireSessionAccess, sendToProvider } from './login.js'
@@ -19,11 +19,6 @@ import { createTransactions } from './transactions.js'
 export interface RouteOptions {
 	/** Prefix of the routes. Default: the broker's setting, `/user`. */
 	readonly prefix?: string
-	/**
-	 * Asks for the ids of all groups that the person of a session is in, where a token cannot hold them. Default: none is
-	 * known, and who has so many is refused by `inGroup()`.
-	 */
-	readonly groupsOf?: GroupsOf
 }
 
 /**
@@ -39,7 +34,7 @@ export function createMsalRoutes(broker: TokenBroker, options: RouteOptions = {}
 		settings,
 		transactions: createTransactions(settings),
 		path: `${prefix}/login`,
-		groupsOf: rememberGroups(options.groupsOf ?? (async () => [])),
+		groupsOf: rememberGroups((session) => broker.forSession(session).graph.groups()),
 	}
 	const logoutPath = `${prefix}/logout`
 	const router = new Router()
