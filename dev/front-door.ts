@@ -71,11 +71,13 @@ export function createFrontDoor(
 		const { kind } = route
 		const body = kind === 'token' && listener === 'tls' ? await readBody(request) : ''
 		const sent = { ...parse(body) } as Fields
+		const correlationId = sent['client-request-id'] ?? url.searchParams.get('client-request-id')
 		const entry: LogEntry = {
 			kind,
 			method: request.method ?? 'GET',
 			path: url.pathname,
 			...(sent.grant_type && { grant: sent.grant_type }),
+			...(correlationId && { correlationId }),
 		}
 		log.add(entry)
 		response.once('finish', () => {

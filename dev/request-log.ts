@@ -8,6 +8,8 @@ export interface LogEntry {
 	readonly path: string
 	/** `grant_type` of a token request. */
 	readonly grant?: string
+	/** The client's own number for a token request (`client-request-id`). */
+	readonly correlationId?: string
 	/** Missing while unanswered, and for ever when the connection was cut. */
 	status?: number
 	/** Milliseconds from arrival to the end of the answer. */

@@ -19,7 +19,13 @@ import { RefreshSlots } from './refresh-slots.js'
 import { refreshTime } from './refresh-time.js'
 import { grantedScopes, type NormalisedScopes, normaliseScopes } from './scopes.js'
 import { createSealer, type Sealer } from './sealing.js'
-import { requireTicket, type SessionLike, type SessionTicket, ticketOf } from './session.js'
+import {
+	requireTicket,
+	type SessionClaims,
+	type SessionLike,
+	type SessionTicket,
+	ticketOf,
+} from './session.js'
 import { createSessionCredential, type SessionCredential } from './session-credential.js'
 import { SessionHandle } from './session-handle.js'
 import { Sessions } from './sessions.js'
@@ -51,7 +57,13 @@ import { WorkerPool } from './worker-pool.js'
 
 /** A sign-in that is done, or that was done before: the same form was posted twice. */
 export type SignIn =
-	| { readonly repeated: false; readonly ticket: SessionTicket; readonly token: AcquiredToken }
+	| {
+			readonly repeated: false
+			readonly ticket: SessionTicket
+			/** For the session, as `msalClaims`; absent where the id_token says nothing of roles and groups. */
+			readonly claims?: SessionClaims
+			readonly token: AcquiredToken
+	  }
 	| { readonly repeated: true; readonly returnTo: string }
 
 /** Milliseconds without a refresh behind a held token after one has failed. */
@@ -170,6 +182,21 @@ export class TokenBroker {
 	/** The worker threads, for the verbs that are not the broker's own. */
 	static poolOf(broker: TokenBroker): WorkerPool {
 		return broker.#pool
+	}
+
+	/**
+	 * Takes back a sign-in that the application refuses: its tokens, and its mark, which would lead a second post of the
+	 * same form to where it was going.
+	 * @throws ERR_STORE_UNAVAILABLE, ERR_OVERLOADED, ERR_WORKER_FAILED; the tokens are ended later then
+	 */
+	static async undoSignIn(broker: TokenBroker, ticket: SessionTicket, state: string): Promise<void> {
+		const { store } = broker.#settings
+		const transaction = hashOf(state)
+		if (store.kind === 'memory') store.failClaim(transaction)
+		await Promise.all([
+			broker.#endPartition(ticket.partition, ticket.account),
+			store.kind === 'redis' && broker.#pool.run('failClaim', { transaction }),
+		])
 	}
 
 	/** Has something closed together with the broker. */
@@ -306,12 +333,26 @@ export class TokenBroker {
 
 	/**
 	 * Completes a sign-in: checks the answer against its transaction, redeems the code, once, verifies who it
-	 * is, and stores the tokens in a new partition.
+	 * is, and stores the tokens in a new partition. What it throws has the `correlationId` that the provider's own logs
+	 * have of the call.
 	 * @throws ERR_LOGIN_REJECTED, ERR_IDP_DENIED, ERR_CLIENT_REJECTED, ERR_IDP_UNAVAILABLE, ERR_IDP_PROTOCOL,
 	 * ERR_STORE_UNAVAILABLE, ERR_OVERLOADED, ERR_WORKER_FAILED, ERR_BROKER_CLOSED
 	 */
 	async acquireByCode(answer: AuthorizationAnswer, transaction: LoginTransaction): Promise<SignIn> {
 		if (this.#closing) throw closed()
+		const correlationId = randomUUID()
+		try {
+			return await this.#redeem(answer, transaction, correlationId)
+		} catch (error) {
+			throw error instanceof BrokerError ? error.withCorrelationId(correlationId) : error
+		}
+	}
+
+	async #redeem(
+		answer: AuthorizationAnswer,
+		transaction: LoginTransaction,
+		correlationId: string,
+	): Promise<SignIn> {
 		const code = checkAnswer(answer, transaction, await this.#provider())
 		const { store, session, auth } = this.#settings
 		const partition = randomText()
@@ -332,10 +373,13 @@ export class TokenBroker {
 					redirectUri: auth.redirectUri.href,
 					scopes: transaction.scopes,
 					...(transaction.claims !== undefined && { claims: transaction.claims }),
+					...(transaction.maxAge !== undefined && {
+						authenticatedSince: transaction.createdAt / 1000 - transaction.maxAge,
+					}),
 					partition,
 					...(previous !== undefined && { previous: { partition: previous, ...(stored && { stored }) } }),
 					lifetime: session.absoluteTimeout,
-					correlationId: randomUUID(),
+					correlationId,
 					...(await this.#clientAssertion()),
 					...(store.kind === 'redis' && {
 						claim: { transaction: used, returnTo: transaction.returnTo, lifetime: transactionLifetime },
@@ -358,6 +402,7 @@ export class TokenBroker {
 			return {
 				repeated: false,
 				ticket,
+				...(Object.keys(result.claims).length > 0 && { claims: { partition, ...result.claims } }),
 				token: isHeld && ticket.account !== account ? keep(ticket.account) : token,
 			}
 		} catch (error) {

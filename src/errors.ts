@@ -37,6 +37,10 @@ export interface BrokerErrorOptions {
 	readonly claims?: string
 	/** The scopes that the refused request asked for. */
 	readonly scopes?: readonly string[]
+	/** Whether the message may be shown to the client, when that does not follow from the status. */
+	readonly expose?: boolean
+	/** Tells this one failure from others: the person sees it, and so does the log. */
+	readonly correlationId?: string
 	/** The lower-layer error. It never crosses a thread and is never shown to a browser. */
 	readonly cause?: unknown
 }
@@ -66,7 +70,7 @@ export class BrokerError extends Error {
 	readonly code: BrokerErrorCode
 	/** HTTP status that answers this error. */
 	readonly status: number
-	/** Whether the message may be shown to the client: true below 500. */
+	/** Whether the message may be shown to the client: true below 500, where nothing else was said. */
 	readonly expose: boolean
 	/** Seconds after which a try again makes sense; always set on a 503. */
 	declare readonly retryAfter?: number
@@ -74,16 +78,19 @@ export class BrokerError extends Error {
 	declare readonly claims?: string
 	/** The scopes that were asked for. */
 	declare readonly scopes?: readonly string[]
+	/** What the person was shown, so that their question and a line of the log find each other. */
+	declare readonly correlationId?: string
 
 	constructor(code: BrokerErrorCode, message: string, options: BrokerErrorOptions = {}) {
 		super(message, options.cause === undefined ? undefined : { cause: options.cause })
 		this.code = code
 		this.status = options.status ?? statusByCode[code]
-		this.expose = this.status < 500
+		this.expose = options.expose ?? this.status < 500
 		const retryAfter = options.retryAfter ?? (this.status === 503 ? defaultRetryAfter : undefined)
 		if (retryAfter !== undefined) this.retryAfter = retryAfter
 		if (options.claims !== undefined) this.claims = options.claims
 		if (options.scopes !== undefined) this.scopes = options.scopes
+		if (options.correlationId !== undefined) this.correlationId = options.correlationId
 	}
 
 	/** Response headers that Koa's default error handler sets. */
@@ -92,6 +99,14 @@ export class BrokerError extends Error {
 			'Cache-Control': 'no-store',
 			...(this.retryAfter !== undefined && { 'Retry-After': String(Math.ceil(this.retryAfter)) }),
 		}
+	}
+
+	/** The same error under an id. A copy: several requests may have got this one. The stack, which logs print, has it. */
+	withCorrelationId(correlationId: string): BrokerError {
+		const { expose, cause } = this
+		const copy = new BrokerError(this.code, this.message, { ...this.toWire(), expose, cause, correlationId })
+		copy.stack = `${this.stack}\n    correlation id: ${correlationId}`
+		return copy
 	}
 
 	/** The plain form, without `cause` and stack: what crosses a thread or a port. */

@@ -1,5 +1,5 @@
 import { BrokerError } from './errors.js'
-import type { SignedInAccount } from './wire.js'
+import type { MembershipClaims, SignedInAccount } from './wire.js'
 
 /** What sign-in puts into the web session, as `session.msal`: under 1 KB, and never a token. */
 export interface SessionTicket {
@@ -10,6 +10,15 @@ export interface SessionTicket {
 	readonly manager?: { readonly name?: string; readonly mail?: string }
 }
 
+/**
+ * What sign-in puts beside the ticket, as `session.msalClaims`: roles and groups as they were then. With many groups
+ * it is larger than everything else in a session (200 of them: 8 KB).
+ */
+export interface SessionClaims extends MembershipClaims {
+	/** Of the ticket that they belong to: beside any other they say nothing. */
+	readonly partition: string
+}
+
 /** Any web session: `ctx.session`, or a plain `{ msal }` in another thread. */
 export type SessionLike = object | null | undefined
 
@@ -17,6 +26,21 @@ export type SessionLike = object | null | undefined
 export function ticketOf(session: SessionLike): SessionTicket | undefined {
 	const ticket = typeof session === 'object' && session && 'msal' in session ? session.msal : undefined
 	return isTicket(ticket) ? ticket : undefined
+}
+
+/** Roles and groups of who is signed in; nothing where they are not the ticket's own. */
+export function claimsOf(session: SessionLike): MembershipClaims {
+	const claims =
+		typeof session === 'object' && session && 'msalClaims' in session ? session.msalClaims : undefined
+	if (typeof claims !== 'object' || claims === null) return {}
+	const { partition, roles, wids, groups, groupsOverage } = claims as Partial<SessionClaims>
+	if (partition === undefined || partition !== ticketOf(session)?.partition) return {}
+	return {
+		...(Array.isArray(roles) && { roles }),
+		...(Array.isArray(wids) && { wids }),
+		...(Array.isArray(groups) && { groups }),
+		...(groupsOverage === true && { groupsOverage }),
+	}
 }
 
 /** @throws ERR_SIGNED_OUT */

@@ -12,6 +12,7 @@ import {
 	readCertificate,
 } from './credential.js'
 import { BrokerError } from './errors.js'
+import type { SignedIn, SignedInHook } from './koa/signed-in.js'
 import { MemoryTokenStore } from './memory-token-store.js'
 import type { NetworkSettings } from './network.js'
 import type { RedisTokenStore } from './redis-token-store.js'
@@ -76,6 +77,9 @@ export type OnError = 'page' | 'throw' | ((ctx: Context, error: BrokerError) => 
 /** What one set of routes can have of its own. */
 export type RouteSettings = Pick<KoaMsalOptions, 'prefix' | 'paths' | 'basePath' | 'onError' | 'keepOnSignIn'>
 
+/** Fields of `GET /user/info`, by name. */
+export type InfoFields = Readonly<Record<string, (signedIn: SignedIn) => unknown>>
+
 /** What `koaMsal()` and its parts take. Times are milliseconds. */
 export interface KoaMsalOptions {
 	readonly auth: AuthOptions
@@ -115,6 +119,22 @@ export interface KoaMsalOptions {
 	}
 	/** Local paths that `/user/logout/{to}` may lead to. Default `['/']`. */
 	readonly logoutTargets?: readonly string[]
+	/**
+	 * Called one after the other, and waited for, when somebody has signed in, before they are answered: to look them up,
+	 * or to put something into their session. One that throws refuses the sign-in, of which nothing stays. What it throws
+	 * is told to the application's log alone, except the message of a `BrokerError` with the code `ERR_FORBIDDEN`.
+	 */
+	readonly onSignedIn?: SignedInHook | readonly SignedInHook[]
+	/**
+	 * More fields of `GET /user/info`, by name: functions of who is signed in, asked all at a time, with each request for
+	 * it. What one resolves to becomes JSON; one that throws is null there, and an error event of the application.
+	 */
+	readonly info?: InfoFields
+	/**
+	 * Whether there is `GET /user/debug`, with `NODE_ENV=development` alone, for who is signed in: account ids, scopes,
+	 * expiry times, versions and settings without secrets. Default `false`.
+	 */
+	readonly debug?: boolean
 	readonly pool?: {
 		/** Worker threads. Default: processor cores less one, at least one. */
 		readonly threads?: number
@@ -235,6 +255,9 @@ export interface Settings {
 		readonly cookieName: string
 	}
 	readonly logoutTargets: readonly string[]
+	readonly onSignedIn: readonly SignedInHook[]
+	readonly info: InfoFields
+	readonly debug: boolean
 	readonly pool: {
 		readonly threads: number
 		readonly concurrency: number
@@ -267,6 +290,9 @@ const day = 24 * hour
 
 const defaultIdleTimeout = 8 * hour
 const defaultAbsoluteTimeout = 7 * day
+
+/** Fields of `GET /user/info` that this library answers for. */
+const ownInfo = ['authenticated', 'name', 'username', 'mail', 'objectId', 'tenantId']
 
 /** What each setting should look like. A message names the setting and quotes this, never the value. */
 const expectations: Record<string, string> = {
@@ -304,6 +330,9 @@ const expectations: Record<string, string> = {
 	'session.absoluteTimeout': 'milliseconds, from 60000 to 90 days',
 	'session.cookieName': 'letters, digits, - and _ (COOKIE_NAME)',
 	logoutTargets: 'a list of local paths like ["/"]',
+	onSignedIn: 'a function, or a list of functions',
+	info: `an object of functions, none of them called ${ownInfo.join(', ')}`,
+	debug: 'true or false',
 	'pool.threads': 'a whole number from 1 to 64',
 	'pool.concurrency': 'a whole number from 1 to 1024',
 	'pool.maxQueue': 'a whole number from 1 to 100000',
@@ -426,6 +455,11 @@ const shape = z.strictObject({
 			.default('msal'),
 	}),
 	logoutTargets: z.array(localPath).min(1).default(['/']),
+	onSignedIn: z
+		.custom<NonNullable<KoaMsalOptions['onSignedIn']>>((value) => [value].flat().every(isFunction))
+		.default([]),
+	info: z.custom<InfoFields>(isInfo).default({}),
+	debug: z.boolean().default(false),
 	pool: section({
 		threads: whole(1, 64, Math.max(1, availableParallelism() - 1)),
 		concurrency: whole(1, 1024, 256),
@@ -610,6 +644,9 @@ function complete(data: z.infer<typeof shape>, ca: string | undefined): Settings
 			idleTimeout: data.session.idleTimeout ?? Math.min(defaultIdleTimeout, data.session.absoluteTimeout),
 		},
 		logoutTargets: data.logoutTargets,
+		onSignedIn: [data.onSignedIn].flat(),
+		info: { ...data.info },
+		debug: data.debug,
 		pool: data.pool,
 		refresh: data.refresh,
 		network: {
@@ -684,6 +721,15 @@ function isMissing(options: unknown, path: readonly string[]): boolean {
 
 function isObject(value: unknown): value is Record<string, unknown> {
 	return typeof value === 'object' && value !== null
+}
+
+function isFunction(value: unknown): boolean {
+	return typeof value === 'function'
+}
+
+function isInfo(value: unknown): boolean {
+	if (!isObject(value) || Array.isArray(value)) return false
+	return Object.entries(value).every(([name, field]) => !ownInfo.includes(name) && isFunction(field))
 }
 
 function isTokenStore(value: unknown): value is TokenStore {

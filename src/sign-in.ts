@@ -1,10 +1,10 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
-import { type AuthorizationRequest, buildAuthorizationUrl } from './authorization-url.js'
+import { type AuthorizationRequest, checkAuthorizationRequest } from './authorization-request.js'
+import { buildAuthorizationUrl } from './authorization-url.js'
 import { BrokerError } from './errors.js'
 import { randomText } from './random.js'
 import { type SessionLike, ticketOf } from './session.js'
 import type { Settings } from './settings.js'
-import { checkClaims } from './silent-request.js'
 import type { ProviderMetadata } from './wire.js'
 
 /** What a sign-in has to remember until the provider answers. Secret: sealed, in the browser, for 15 minutes. */
@@ -14,6 +14,8 @@ export interface LoginTransaction {
 	readonly codeVerifier: string
 	readonly scopes: readonly string[]
 	readonly claims?: string
+	/** Seconds that may have passed since the person proved who they are, when it began. */
+	readonly maxAge?: number
 	/** A local path. */
 	readonly returnTo: string
 	/** Milliseconds since the epoch. */
@@ -49,8 +51,8 @@ export function beginSignIn(
 	metadata: ProviderMetadata,
 	request: SignInRequest,
 ): { readonly url: string; readonly transaction: LoginTransaction } {
-	if (request.claims !== undefined) checkClaims(request.claims)
-	const scopes = request.scopes ?? settings.scopes
+	const asked = checkAuthorizationRequest(request)
+	const scopes = asked.scopes ?? settings.scopes
 	const codeVerifier = randomText()
 	const partition = ticketOf(request.session)?.partition
 	const transaction: LoginTransaction = {
@@ -60,7 +62,8 @@ export function beginSignIn(
 		scopes,
 		returnTo: request.returnTo ?? '/',
 		createdAt: Date.now(),
-		...(request.claims !== undefined && { claims: request.claims }),
+		...(asked.claims !== undefined && { claims: asked.claims }),
+		...(asked.maxAge !== undefined && { maxAge: asked.maxAge }),
 		...(request.sessionId !== undefined && { sessionId: request.sessionId }),
 		...(partition !== undefined && { partition }),
 	}
@@ -68,7 +71,7 @@ export function beginSignIn(
 	const url = buildAuthorizationUrl(
 		settings,
 		metadata,
-		{ ...request, scopes },
+		{ ...asked, scopes },
 		{ ...transaction, codeChallenge },
 	)
 	return { url, transaction }

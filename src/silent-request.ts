@@ -57,22 +57,23 @@ export function checkClaims(claims: unknown): void {
 	throw refused('claims', 'should be a JSON object, as text')
 }
 
-/** @throws ERR_BAD_REQUEST when these are no scopes */
-export function checkScopes(scopes: unknown): void {
-	if (!Array.isArray(scopes) || scopes.length === 0 || scopes.length > maxScopes)
-		throw refused('scopes', `should be a list of 1 to ${maxScopes} texts`)
+/** @throws ERR_BAD_REQUEST when it is no list of scopes, or a list of less than `least` */
+export function checkScopes(scopes: unknown, field = 'scopes', least = 1): void {
+	if (!Array.isArray(scopes) || scopes.length < least || scopes.length > maxScopes)
+		throw refused(field, `should be a list of ${least} to ${maxScopes} texts`)
 	for (const scope of scopes) {
-		checkText(scope, 'scopes')
+		checkText(scope, field)
 		// RFC 6749, 3.3.
-		if (!/^[\x21\x23-\x5b\x5d-\x7e]+$/.test(scope)) throw refused('scopes', 'should be texts without spaces')
+		if (!/^[\x21\x23-\x5b\x5d-\x7e]+$/.test(scope)) throw refused(field, 'should be texts without spaces')
 	}
 }
 
-function checkText(value: unknown, field: string): void {
-	if (typeof value !== 'string' || value.length > maxText)
-		throw refused(field, `should be a text of at most ${maxText} characters`)
+/** @throws ERR_BAD_REQUEST when it is no text, or one of more characters than `longest` */
+export function checkText(value: unknown, field: string, longest = maxText): void {
+	if (typeof value !== 'string' || value.length > longest)
+		throw refused(field, `should be a text of at most ${longest} characters`)
 }
 
-function refused(field: string, rule: string): BrokerError {
+export function refused(field: string, rule: string): BrokerError {
 	return new BrokerError('ERR_BAD_REQUEST', `${field} ${rule}.`)
 }

@@ -72,6 +72,21 @@ export interface SignedInAccount {
 }
 
 /**
+ * What the id_token of a sign-in says of roles and groups: bounded, for a token may say more than a session should
+ * hold. A field is absent where it says nothing.
+ */
+export interface MembershipClaims {
+	/** The `roles` claim: application roles, by value. At most 100. */
+	readonly roles?: readonly string[]
+	/** The `wids` claim: directory roles, by template id, in lower case. At most 100. */
+	readonly wids?: readonly string[]
+	/** The `groups` claim: object ids, in lower case. At most 200; names, which change hands, are left out. */
+	readonly groups?: readonly string[]
+	/** There are more groups than the token says: Microsoft Graph knows them. */
+	readonly groupsOverage?: true
+}
+
+/**
  * A user, exactly: by the immutable ids, or by a name or address inside one tenant, in any case. It says nothing
  * outside its tenant: anybody's tenant can give anybody's name.
  *
@@ -181,6 +196,8 @@ export interface RedeemParams extends ProviderCall {
 	readonly redirectUri: string
 	readonly scopes: readonly string[]
 	readonly claims?: string
+	/** Seconds since 1970: the person has to have proved who they are since then. */
+	readonly authenticatedSince?: number
 	/** The new session's partition; never used before. */
 	readonly partition: string
 	/** The partition of the session that the sign-in started from: extended for the same user, else ended. */
@@ -202,6 +219,7 @@ export type RedeemResult =
 	| {
 			readonly claimed: true
 			readonly account: SignedInAccount
+			readonly claims: MembershipClaims
 			readonly token: WireToken
 			/** The partition that this one replaces could not be deleted yet. */
 			readonly leavesPrevious?: true
@@ -389,6 +407,8 @@ export interface WireTasks {
 		params: { readonly id: string; readonly partition: string }
 		result: { readonly state: 'taken' | 'unproven' | 'used' }
 	}
+	/** Marks a transaction as failed: a second answer of the provider must not look like a success. */
+	failClaim: { params: { readonly transaction: string }; result: Record<string, never> }
 	/** Reads the mark of a transaction that was used: absent when it was not, empty when its sign-in failed. */
 	findClaim: { params: { readonly transaction: string }; result: { readonly value?: string } }
 }

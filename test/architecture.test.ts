@@ -163,15 +163,21 @@ describe('the public names', () => {
 	it('are these', () => {
 		assert.deepEqual(Object.keys(api).sort(), [
 			'BrokerError',
+			'allOf',
+			'anyOf',
 			'createMsalRoutes',
 			'createMsalSession',
 			'createTokenBroker',
 			'describeSettings',
+			'hasRole',
+			'hasScope',
+			'inGroup',
 			'koaMsal',
 			'memoryTokenStore',
 			'redisTokenStore',
 			'requireSignedIn',
 			'sealedSessionStore',
+			'startSignIn',
 		])
 		assert.deepEqual(Object.keys(remote).sort(), ['connectBroker', 'exposeBroker'])
 	})

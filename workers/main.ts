@@ -42,6 +42,10 @@ const tasks: Tasks = {
 	listSessions,
 	cleanSessions,
 	checkConnectivity: async () => ({ checks: await checkConnectivity() }),
+	failClaim: async ({ transaction }) => {
+		await redisStore?.failClaim(transaction)
+		return {}
+	},
 	findClaim: async ({ transaction }) => {
 		const value = await redisStore?.findClaim(transaction)
 		return value === undefined ? {} : { value }

@@ -3,6 +3,7 @@ import type { RedeemParams, RedeemResult, StoredBlob } from '../src/wire.js'
 import { ownerOf, toAccount } from './account.js'
 import { openCache, sealCache } from './blobs.js'
 import { ownAuthority, redisStore, sealer, settings } from './context.js'
+import { toMembershipClaims } from './membership-claims.js'
 import { createMsalClient, readTokenCache, translateMsalError } from './msal-client.js'
 import { CarriedStore } from './partition-store.js'
 import { authority, clientAssertion, providerCall, toWireToken } from './provider.js'
@@ -49,7 +50,7 @@ async function redeemClaimed(params: RedeemParams): Promise<RedeemResult> {
 		.catch((error: unknown) => {
 			throw translateMsalError(error, network, 'redeem', params.scopes)
 		})
-	const claims = await verifyIdToken(result.idToken, params.nonce, result.accessToken, settings, known)
+	const claims = await verifyIdToken(result.idToken, params, result.accessToken, settings, known)
 	const homeAccountId = result.account?.homeAccountId
 	let cache = readTokenCache(client)
 	if (!homeAccountId || !holdsOnly(cache, homeAccountId))
@@ -74,6 +75,7 @@ async function redeemClaimed(params: RedeemParams): Promise<RedeemResult> {
 	return {
 		claimed: true,
 		account,
+		claims: toMembershipClaims(claims),
 		token: toWireToken(result),
 		...(left === 'left' && { leavesPrevious: true }),
 		...(!redisStore && { sealed }),

@@ -12,7 +12,7 @@ export function createGrantLoader(tenant: Tenant) {
 		const grant = known ?? new provider.Grant({ clientId: client.clientId, accountId: account.accountId })
 		grant.addOIDCScope(OIDC_SCOPES.join(' '))
 		// MSAL 7 always sends claims={"id_token":{"login_hint":…}}: not granted, that is an endless consent prompt.
-		grant.addOIDCClaims(['login_hint', 'acrs', 'roles', 'groups'])
+		grant.addOIDCClaims(['login_hint', 'acrs', 'roles', 'groups', 'auth_time'])
 		for (const scope of tenant.scopes.consentedBy(client.clientId)) {
 			const resource = tenant.scopes.resourceOf(scope)
 			if (resource) grant.addResourceScope(resource, scope)

@@ -2,6 +2,7 @@ import type { Context } from 'koa'
 import type { SignIn } from '../broker.js'
 import { BrokerError } from '../errors.js'
 import { type SessionTicket, ticketOf } from '../session.js'
+import { admit } from './admit.js'
 import type { Login } from './login.js'
 import { readForm, single } from './read-form.js'
 import { toLocalPath } from './return-to.js'
@@ -40,7 +41,10 @@ export async function callback(
 		},
 		transaction,
 	)
-	if (!signIn.repeated) await enter(ctx, login, signIn, transaction.sessionId, transaction.partition)
+	if (!signIn.repeated) {
+		await enter(ctx, login, signIn, transaction.sessionId, transaction.partition)
+		await admit(ctx, login, signIn.ticket, state)
+	}
 	sendTo(ctx, signIn.repeated ? signIn.returnTo : transaction.returnTo)
 }
 
@@ -48,7 +52,7 @@ export async function callback(
 async function enter(
 	ctx: Context,
 	{ broker, settings, session }: Login,
-	{ ticket }: Extract<SignIn, { repeated: false }>,
+	{ ticket, claims }: Extract<SignIn, { repeated: false }>,
 	startedFrom: string | undefined,
 	replaced: string | undefined,
 ): Promise<void> {
@@ -66,7 +70,7 @@ async function enter(
 		if (partition !== undefined) await broker.signOut({ msal: { ...ticket, partition } })
 
 	const data = Object.entries(kept.data ?? {}).filter(([name]) => keeps(name))
-	await access.renew({ ...Object.fromEntries(data), msal: ticket })
+	await access.renew({ ...Object.fromEntries(data), msal: ticket, msalClaims: claims })
 }
 
 async function leave(

@@ -1,7 +1,8 @@
 import type { Context } from 'koa'
-import type { AuthorizationRequest } from '../authorization-url.js'
+import type { AuthorizationRequest } from '../authorization-request.js'
 import type { TokenBroker } from '../broker.js'
 import { BrokerError } from '../errors.js'
+import type { SessionLike } from '../session.js'
 import type { Settings } from '../settings.js'
 import { sendToCanonicalOrigin } from './origin.js'
 import { toBrowserPath } from './return-to.js'
@@ -17,6 +18,8 @@ export interface Login {
 	readonly session: SelectSession
 	/** `/user/login`, as the browser sees it. */
 	readonly path: string
+	/** Ids of the groups that the person of a session is in, in lower case. */
+	readonly groupsOf: (session: SessionLike) => Promise<ReadonlySet<string>>
 }
 
 const loginByRequest = new WeakMap<object, Login>()

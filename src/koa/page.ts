@@ -37,10 +37,14 @@ export interface Html {
 }
 
 /** A template whose values are escaped. */
-export function html(parts: TemplateStringsArray, ...values: readonly (string | Html)[]): Html {
+export function html(
+	parts: TemplateStringsArray,
+	...values: readonly (string | Html | readonly Html[])[]
+): Html {
 	const text = parts.reduce((before, part, i) => {
 		const value = values[i - 1] ?? ''
-		return before + (typeof value === 'string' ? escapeHtml(value) : value.html) + part
+		const pieces = typeof value === 'string' ? [{ html: escapeHtml(value) }] : [value].flat()
+		return before + pieces.map((piece) => piece.html).join(' ') + part
 	})
 	return { html: text }
 }
@@ -67,4 +71,9 @@ ${content.html}
 /** Whether a person looks at the answer: browsers name HTML when they navigate, API clients don't. */
 export function wantsPage(ctx: Context): boolean {
 	return /\btext\/html\b/i.test(ctx.get('Accept'))
+}
+
+/** Whether it can be sent elsewhere and come back: what another method has sent would be lost on the way. */
+export function navigates(ctx: Context): boolean {
+	return (ctx.method === 'GET' || ctx.method === 'HEAD') && wantsPage(ctx)
 }

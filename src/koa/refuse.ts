@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import type { Context } from 'koa'
 import type { BrokerError, BrokerErrorCode } from '../errors.js'
 import type { Login } from './login.js'
@@ -15,43 +16,76 @@ const titles: Partial<Record<BrokerErrorCode, string>> = {
 
 /**
  * Answers an error of the routes or a guard as `onError` wants it. The page of the application needs no policy that
- * was made for ours.
+ * was made for ours. What has a number is in the log under it; what is our side's fault gets one.
  */
 export async function answerError(
 	ctx: Context,
 	error: BrokerError,
 	{ settings: { onError, basePath }, path }: Login,
 ): Promise<void> {
+	const unnamed = error.status >= 500 && error.correlationId === undefined
+	const told = unnamed ? error.withCorrelationId(randomUUID()) : error
 	if (onError !== 'page') ctx.remove('Content-Security-Policy')
-	if (onError === 'throw') throw error
-	if (onError !== 'page') return void (await onError(ctx, error))
-	if (error.status >= 500) ctx.app.emit('error', error, ctx)
-	refuse(ctx, error, path, `${basePath}/`)
+	if (onError === 'throw') throw told
+	if (onError !== 'page') return void (await onError(ctx, told))
+	if (told.correlationId !== undefined) ctx.app.emit('error', told, ctx)
+	refuse(ctx, told, path, `${basePath}/`)
 }
+
+/** Query of the sign-in's address that lets the person choose another account. */
+export const otherAccount = 'prompt=select_account'
 
 /** Answers an error: a small page for a person, JSON for an API client. */
 function refuse(ctx: Context, error: BrokerError, loginPath: string, startPage: string): void {
 	protect(ctx)
 	ctx.set(error.headers)
-	if (error.status === 401) ctx.set('WWW-Authenticate', 'Bearer')
-	// What goes wrong on our side is told in general words; its details are for the application's log.
-	const message = error.expose
-		? error.message
-		: error.status === 503
-			? 'The service is not available at the moment. Try again in a little while.'
-			: 'Something went wrong on our side.'
+	const { code, status, correlationId } = error
+	const challenge = challengeOf(error)
+	if (challenge !== undefined) ctx.set('WWW-Authenticate', challenge)
+	const message = error.expose ? error.message : inGeneralWords(status)
 	if (!wantsPage(ctx)) {
-		ctx.status = error.status
-		ctx.body = { error: error.code, message, ...(error.status === 401 && { login: loginPath }) }
+		ctx.status = status
+		ctx.body = {
+			error: code,
+			message,
+			...(status === 401 && { login: loginPath }),
+			...(correlationId !== undefined && { correlationId }),
+		}
 		return
 	}
-	const title = titles[error.code] ?? 'This did not work'
+	const again = status === 503 ? 'Try again' : 'Sign in'
+	const links = [
+		// Who is signed in and may not do this gains nothing by being signed in again.
+		...(code === 'ERR_FORBIDDEN' ? [] : [html`<a href="${loginPath}">${again}</a>`]),
+		...(status === 403 ? [html`<a href="${loginPath}?${otherAccount}">Use another account</a>`] : []),
+		html`<a class="plain" href="${startPage}">Go to the start page</a>`,
+	]
 	showPage(
 		ctx,
-		error.status,
-		title,
+		status,
+		titles[code] ?? 'This did not work',
 		html`<p>${message}</p>
-<p><a href="${loginPath}">${error.status === 503 ? 'Try again' : 'Sign in'}</a> <a class="plain" href="${startPage}">Go to the start page</a></p>
-<small>${error.code}</small>`,
+<p>${links}</p>
+<small>${code}</small>${
+			correlationId === undefined
+				? ''
+				: html`
+<small>If you ask for help, give this number: <code>${correlationId}</code></small>`
+		}`,
 	)
+}
+
+/** RFC 6750, 3 and 3.1. Scopes have no character that would have to be quoted. */
+function challengeOf({ status, scopes }: BrokerError): string | undefined {
+	if (status === 401) return 'Bearer'
+	if (status !== 403 || !scopes?.length) return undefined
+	return `Bearer error="insufficient_scope", scope="${scopes.join(' ')}"`
+}
+
+/** What goes wrong on our side is not for the person: its details are for the application's log. */
+function inGeneralWords(status: number): string {
+	if (status === 503) return 'The service is not available at the moment. Try again in a little while.'
+	if (status === 403)
+		return 'This application has not let you in. If you should have access, ask who runs it.'
+	return 'Something went wrong on our side.'
 }

@@ -2,15 +2,17 @@ import Router from '@koa/router'
 import type { Middleware } from 'koa'
 import { TokenBroker } from '../broker.js'
 import { BrokerError } from '../errors.js'
-import { ticketOf } from '../session.js'
 import { type RouteSettings, withRouteOptions } from '../settings.js'
 import { callback } from './callback.js'
+import { debug } from './debug.js'
+import { rememberGroups } from './groups.js'
+import { info } from './info.js'
 import { acceptLegacyCookie } from './legacy-cookie.js'
 import { type Login, offerLogin, sendToProvider } from './login.js'
 import { logout } from './logout.js'
 import { protect } from './page.js'
 import { photo } from './photo.js'
-import { answerError } from './refuse.js'
+import { answerError, otherAccount } from './refuse.js'
 import { returnToOf } from './return-to.js'
 import { checkSession, type SelectSession } from './session-access.js'
 import { createTransactions } from './transactions.js'
@@ -45,6 +47,7 @@ export function createMsalRoutes(
 		transactions: createTransactions(settings),
 		session,
 		path: basePath + paths.login,
+		groupsOf: rememberGroups((whose) => broker.forSession(whose).graph.groups()),
 	}
 	const router = new Router()
 	const literally = (path: string) => path.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')
@@ -62,34 +65,35 @@ export function createMsalRoutes(
 		}
 	})
 	router.all(exactly(paths.authorized), (ctx) => callback(ctx, login, settings.auth.responseMode))
-	router.get(below(paths.login), (ctx) => sendToProvider(ctx, login, returnToOf(ctx.url, paths.login)))
+	router.get(below(paths.login), (ctx) => {
+		// The one thing that a page of ours asks for: else the provider signs the same account in again.
+		const other = ctx.url === `${paths.login}?${otherAccount}`
+		return sendToProvider(
+			ctx,
+			login,
+			returnToOf(ctx.url, paths.login),
+			other ? { prompt: 'select_account' } : {},
+		)
+	})
 	for (const method of ['get', 'post'] as const)
 		router[method](below(paths.logout), (ctx) => logout(ctx, login))
-	router.get(exactly(paths.info), async (ctx) => {
-		const current = session(ctx)
-		const account = (await broker.isSignedIn(current)) ? ticketOf(current)?.account : undefined
-		ctx.body = account
-			? {
-					authenticated: true,
-					name: account.name ?? null,
-					username: account.username,
-					mail: account.mail ?? null,
-					objectId: account.objectId,
-					tenantId: account.tenantId,
-				}
-			: { authenticated: false }
-	})
+	router.get(exactly(paths.info), (ctx) => info(ctx, login))
 	router.get(exactly(paths.photo), (ctx) => photo(ctx, broker, session(ctx)))
 
 	const routes = router.routes() as unknown as Middleware
 	const starts = Object.values(paths).map((path) => path.toLowerCase())
 	const isOurs = (path: string) => starts.some((start) => path.toLowerCase().startsWith(start))
 	const acceptLegacy = acceptLegacyCookie(login)
+	// Not in the router, whose answers all have our headers: what is not there is not to be told from any other path.
+	const debugPath = settings.debug && process.env.NODE_ENV === 'development' ? paths.debug : undefined
 	return function msalRoutes(ctx, next) {
 		checkSession(ctx, session)
 		offerLogin(ctx, login)
-		// The router would try each of its patterns on each of the application's own requests.
-		const go = () => (isOurs(ctx.path) ? routes(ctx, next) : next())
+		const go = () => {
+			if (ctx.path === debugPath) return debug(ctx, next, login)
+			// The router would try each of its patterns on each of the application's own requests.
+			return isOurs(ctx.path) ? routes(ctx, next) : next()
+		}
 		return acceptLegacy(ctx)?.then(go) ?? go()
 	}
 }

@@ -1,0 +1,48 @@
+import { createRequire } from 'node:module'
+import type { Context, Next } from 'koa'
+import type { TokenBroker } from '../broker.js'
+import { describe } from '../describe-settings.js'
+import { BrokerError } from '../errors.js'
+import { requireTicket, type SessionLike } from '../session.js'
+import type { Login } from './login.js'
+import { protect } from './page.js'
+
+/**
+ * What a developer wants to know of who is signed in: field by field what may be shown, so that nothing comes along by
+ * being added to a session or a token; and the settings, without secrets. For nobody it is as if there was no such
+ * route.
+ */
+export async function debug(
+	ctx: Context,
+	next: Next,
+	{ broker, settings, session: select }: Login,
+): Promise<void> {
+	const session = select(ctx)
+	if (ctx.method !== 'GET' || !(await broker.isSignedIn(session))) {
+		await next()
+		return
+	}
+	const { objectId, tenantId, homeAccountId } = requireTicket(session).account
+	protect(ctx)
+	ctx.body = {
+		account: { objectId, tenantId, homeAccountId },
+		token: await tokenOf(broker, session),
+		versions: { 'koa-msal': ownVersion(), node: process.version },
+		statistics: broker.statistics,
+		settings: describe(settings),
+	}
+}
+
+async function tokenOf(broker: TokenBroker, session: SessionLike): Promise<object> {
+	try {
+		const { scopes, expiresOn, refreshOn, outcome } = await broker.acquireSilent(session)
+		return { scopes, expiresOn, refreshOn, outcome }
+	} catch (error) {
+		return { error: error instanceof BrokerError ? error.code : 'unknown' }
+	}
+}
+
+function ownVersion(): string {
+	const { version } = createRequire(import.meta.url)('../../../package.json') as { version: string }
+	return version
+}
