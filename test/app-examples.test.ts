@@ -6,9 +6,9 @@ import { after, afterEach, before, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { type Browser, createBrowser } from '../dev/cookie-jar-browser.js'
-import { API, clientIds, clientSecrets } from '../dev/directory.js'
+import { API } from '../dev/directory.js'
 import { type ApiStub, createApiStub } from './support/api-stub.js'
-import { createWorld, type World } from './support/application.js'
+import { createWorld, environmentOf, type World } from './support/application.js'
 
 /** Each is started as its reader would start it, in a process of its own, with settings from the environment. */
 describe('the examples of applications', () => {
@@ -36,16 +36,10 @@ describe('the examples of applications', () => {
 			env: {
 				PATH: process.env.PATH,
 				PORT: String(port),
-				AZURE_CLIENT_ID: clientIds.web,
-				AZURE_CLIENT_SECRET: clientSecrets.web,
-				AZURE_TENANT_ID: world.standIn.tenantId,
-				AZURE_AUTHORITY_HOST: world.standIn.origin,
-				MSAL_REDIRECT_URI: `${origin}/user/authorized`,
-				MSAL_SECRETS: 'a test secret of more than 32 bytes: 0123456789',
+				...environmentOf(world, origin),
 				GRAPH_ENDPOINT: `${world.graph.origin}/v1.0`,
 				API_URL: api.origin,
 				API_SCOPE: `${API}/access_as_user`,
-				NODE_EXTRA_CA_CERTS: world.caFile,
 			},
 		})
 		while (!(await listens(port))) {

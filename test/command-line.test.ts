@@ -3,11 +3,17 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { clientIds, clientSecrets, TENANT_ID } from '../dev/directory.js'
+import { clientSecrets, TENANT_ID } from '../dev/directory.js'
 import { people } from '../dev/people.js'
 import { createOutput } from '../src/cli/output.js'
 import { redisTokenStore, type SessionTicket } from '../src/index.js'
-import { type Application, createApplication, createWorld, type World } from './support/application.js'
+import {
+	type Application,
+	createApplication,
+	createWorld,
+	environmentOf,
+	type World,
+} from './support/application.js'
 import { koaMsalCommand, koaMsalHere } from './support/command-line.js'
 import { startRedis, type TestRedis } from './support/redis.js'
 
@@ -29,14 +35,9 @@ describe('the command line', () => {
 		const store = redisTokenStore({ path: redis.path })
 		app = await createApplication(world, { secrets: [secret], store, pool: { threads: 1 } })
 		environment = {
-			AZURE_CLIENT_ID: clientIds.web,
-			AZURE_CLIENT_SECRET: clientSecrets.web,
-			AZURE_AUTHORITY_HOST: world.standIn.origin,
-			AZURE_TENANT_ID: TENANT_ID,
-			MSAL_REDIRECT_URI: `${app.origin}/user/authorized`,
+			...environmentOf(world, app.origin),
 			MSAL_SECRETS: secret,
 			REDIS_URL: redis.url,
-			NODE_EXTRA_CA_CERTS: world.caFile,
 		}
 	})
 	after(async () => {

@@ -10,7 +10,13 @@ import { TokenBroker } from '../src/broker.js'
 import { type ImportOptions, importSessions } from '../src/cli/import.js'
 import { createOutput } from '../src/cli/output.js'
 import { type BrokerError, redisTokenStore, type SessionTicket } from '../src/index.js'
-import { type Application, createApplication, createWorld, type World } from './support/application.js'
+import {
+	type Application,
+	createApplication,
+	createWorld,
+	environmentOf,
+	type World,
+} from './support/application.js'
 import { koaMsalCommand } from './support/command-line.js'
 import { type Cache, readCache, type Whereabouts } from './support/expire.js'
 import { type PythonTokens, pythonCache, pythonRecord } from './support/python-session.js'
@@ -76,14 +82,9 @@ describe('import: the sessions of aiohttp_msal', () => {
 	}
 	const command = (...args: string[]) =>
 		koaMsalCommand(args, {
-			AZURE_CLIENT_ID: clientIds.web,
-			AZURE_CLIENT_SECRET: clientSecrets.web,
-			AZURE_AUTHORITY_HOST: world.standIn.origin,
-			AZURE_TENANT_ID: TENANT_ID,
-			MSAL_REDIRECT_URI: `${app.origin}/user/authorized`,
+			...environmentOf(world, app.origin),
 			MSAL_SECRETS: secret,
 			REDIS_URL: redis.url,
-			NODE_EXTRA_CA_CERTS: world.caFile,
 		})
 	/** As the process does it, with the application's own broker. */
 	const runImport = async (options: Partial<ImportOptions> = {}) => {

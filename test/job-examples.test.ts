@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { after, before, describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { clientIds, clientSecrets } from '../dev/directory.js'
 import { people } from '../dev/people.js'
 import { createSetting, type Setting, secret } from './cluster/setting.js'
+import { environmentOf } from './support/application.js'
 import { startRedis, type TestRedis } from './support/redis.js'
 
 describe('the examples of work outside a request', () => {
@@ -30,15 +30,10 @@ describe('the examples of work outside a request', () => {
 					timeout: 20_000,
 					env: {
 						PATH: process.env.PATH,
-						AZURE_CLIENT_ID: clientIds.web,
-						AZURE_CLIENT_SECRET: clientSecrets.web,
-						AZURE_TENANT_ID: world.standIn.tenantId,
-						AZURE_AUTHORITY_HOST: world.standIn.origin,
-						MSAL_REDIRECT_URI: 'http://localhost/user/authorized',
+						...environmentOf(world, 'http://localhost'),
 						MSAL_SECRETS: secret,
 						REDIS_URL: redis.url,
 						GRAPH_ENDPOINT: `${world.graph.origin}/v1.0`,
-						NODE_EXTRA_CA_CERTS: world.caFile,
 					},
 				},
 				(error, out, log) => resolve({ code: error?.code ?? 0, out, log }),

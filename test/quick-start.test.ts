@@ -8,8 +8,7 @@ import { createInterface } from 'node:readline'
 import { after, before, describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { createBrowser, type Page } from '../dev/cookie-jar-browser.js'
-import { clientIds, clientSecrets } from '../dev/directory.js'
-import { createWorld, type World } from './support/application.js'
+import { createWorld, environmentOf, type World } from './support/application.js'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 
@@ -74,13 +73,7 @@ ${code}`,
 			env: {
 				PATH: process.env.PATH,
 				PORT: String(port),
-				AZURE_CLIENT_ID: clientIds.web,
-				AZURE_CLIENT_SECRET: clientSecrets.web,
-				AZURE_TENANT_ID: world.standIn.tenantId,
-				AZURE_AUTHORITY_HOST: world.standIn.origin,
-				MSAL_REDIRECT_URI: `${origin}/user/authorized`,
-				MSAL_SECRETS: 'a test secret of more than 32 bytes: 0123456789',
-				NODE_EXTRA_CA_CERTS: world.caFile,
+				...environmentOf(world, origin),
 			},
 		})
 		const browser = createBrowser()

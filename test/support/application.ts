@@ -145,3 +145,16 @@ export async function listen(server: Server): Promise<string> {
 	await new Promise<void>((resolve) => server.listen(0, 'localhost', resolve))
 	return `http://localhost:${(server.address() as AddressInfo).port}`
 }
+
+/** The settings of the web application at the stand-in, as the environment of a process that runs with them. */
+export function environmentOf({ standIn, caFile }: World, origin: string): Record<string, string> {
+	return {
+		AZURE_CLIENT_ID: clientIds.web,
+		AZURE_CLIENT_SECRET: clientSecrets.web,
+		AZURE_TENANT_ID: standIn.tenantId,
+		AZURE_AUTHORITY_HOST: standIn.origin,
+		MSAL_REDIRECT_URI: `${origin}/user/authorized`,
+		MSAL_SECRETS: 'a test secret of more than 32 bytes: 0123456789',
+		NODE_EXTRA_CA_CERTS: caFile,
+	}
+}
