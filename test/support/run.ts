@@ -5,7 +5,7 @@ import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { requirePrograms } from './programs.js'
-import { compiled, parseArguments, selectTests, testSources } from './suites.js'
+import { compiled, parseArguments, selectTests, sourcesOfCases, testSources } from './suites.js'
 
 function fail(message: string): never {
 	console.error(message)
@@ -22,7 +22,9 @@ if (nodeMajor !== undefined && !process.version.startsWith(`v${nodeMajor}.`)) {
 }
 
 // The sources decide what there is: a compiled test whose source is gone does not run.
-const sources = selectTests(testSources(root), request)
+const everything = testSources(root)
+const byCase = suite === 'security'
+const sources = selectTests(everything, request, byCase ? sourcesOfCases(root, everything) : [])
 if (sources.length === 0) {
 	fail(`The suite "${suite}" has no test file${words.length > 0 ? ` that matches ${words.join(' ')}` : ''}.`)
 }
@@ -39,6 +41,11 @@ const args = [
 	'--test',
 	'--enable-source-maps',
 	'--test-reporter=spec',
+	'--test-reporter-destination=stdout',
+	// A run of some files cannot show every case.
+	...(byCase && words.length === 0
+		? ['--test-reporter=./dist/test/support/case-reporter.js', '--test-reporter-destination=stdout']
+		: []),
 	`--test-concurrency=${concurrency}`,
 	`--test-timeout=${timeoutMs}`,
 	...flags,

@@ -1,5 +1,6 @@
-import { readdirSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join, sep } from 'node:path'
+import { idsIn } from './cases.js'
 
 /** Folders of test/ that are a suite of their own; `test` is everything else. */
 const OWN_SUITES = ['cluster', 'faults', 'security', 'soak'] as const
@@ -36,6 +37,15 @@ export function testSources(root: string): string[] {
 		.sort()
 }
 
+/** The sources outside a suite's folder whose titles name a case: the table of cases counts them too. */
+export function sourcesOfCases(root: string, sources: readonly string[]): string[] {
+	const titles = /\b(?:it|describe)\((?:'(?:[^'\\]|\\.)*'|`(?:[^`\\]|\\.)*`)/g
+	return sources.filter((source) => {
+		const text = readFileSync(join(root, source), 'utf8')
+		return (text.match(titles) ?? []).some((title) => idsIn(title).length > 0)
+	})
+}
+
 /** A word as it would appear in a source path, so that a path pasted from a stack trace works too. */
 function asSourceWord(word: string): string {
 	return word.replace(/^(?:\.\/)?(?:dist\/)?/, '').replace(/\.(?:ts|js)$/, '')
@@ -44,6 +54,7 @@ function asSourceWord(word: string): string {
 export function selectTests(
 	sources: readonly string[],
 	{ suite, words }: Pick<SuiteRequest, 'suite' | 'words'>,
+	alsoIn: readonly string[] = [],
 ): string[] {
 	const without = words.filter((word) => word.startsWith('!')).map((word) => asSourceWord(word.slice(1)))
 	const wanted = words.filter((word) => !word.startsWith('!')).map(asSourceWord)
@@ -51,7 +62,7 @@ export function selectTests(
 		const folder = source.split('/')[1] ?? ''
 		const inSuite = suite === 'test' ? !(OWN_SUITES as readonly string[]).includes(folder) : folder === suite
 		return (
-			inSuite &&
+			(inSuite || alsoIn.includes(source)) &&
 			(wanted.length === 0 || wanted.some((word) => source.includes(word))) &&
 			!without.some((word) => source.includes(word))
 		)
