@@ -1,13 +1,13 @@
 import { createHmac } from 'node:crypto'
-import Keygrip from 'keygrip'
 import type { Context, Middleware } from 'koa'
 import createKoaSession, { type CreateSessionOptions } from 'koa-session'
 import { LRUCache } from 'lru-cache'
 import { BrokerError } from '../errors.js'
 import { randomText } from '../random.js'
-import { createSealer, deriveKey, type Opened } from '../sealing.js'
+import { createSealer, type Opened } from '../sealing.js'
 import { ticketOf } from '../session.js'
 import { type KoaMsalOptions, resolveSettings, type Settings } from '../settings.js'
+import { createCookieSignatures } from './cookie-signatures.js'
 import { clearCookie, leaveCookie, readCookieValues, sessionCookie, setCookie } from './cookies.js'
 import { isCrossSite } from './cross-site.js'
 import { createMemoryBackend, createRedisBackend } from './session-backend.js'
@@ -87,11 +87,7 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 	const { clientId } = auth
 	const backend = store.kind === 'redis' ? createRedisBackend(store, namespace) : createMemoryBackend(store)
 	const sealer = createSealer(secrets, clientId)
-	const keygrip = new Keygrip(
-		secrets.map((secret) => deriveKey(secret, 'session-cookie', clientId)) as unknown as string[],
-		'sha256',
-		'base64url' as BufferEncoding,
-	)
+	const signatures = createCookieSignatures(settings)
 	const cookie = sessionCookie(settings)
 	const requests = new WeakMap<object, RequestSession>()
 	const touched = new LRUCache<string, true>({ max: 10_000, ttl: idleTimeout / touchesPerIdleTime })
@@ -236,7 +232,7 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 	const readId = (values: readonly string[]): { id: string | undefined; outdated: boolean } => {
 		for (const value of values) {
 			const [, id = '', signature = ''] = /^([\w-]{43})\.([\w-]{43})$/.exec(value) ?? []
-			const index = id === '' ? -1 : keygrip.index(id, signature)
+			const index = id === '' ? -1 : signatures.indexOf(id, signature)
 			if (index >= 0) return { id, outdated: index > 0 }
 		}
 		return { id: undefined, outdated: false }
@@ -300,7 +296,7 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 		else if (request.cookie === 'clear') clearCookie(ctx.res, cookie)
 		else {
 			const id = request.ids.get(request.cookie.key) ?? ''
-			setCookie(ctx.res, cookie, `${id}.${keygrip.sign(id)}`)
+			setCookie(ctx.res, cookie, `${id}.${signatures.sign(id)}`)
 		}
 		// A shared cache must not hand one person's page, or cookie, to another.
 		if (request.cookie !== 'keep') ctx.set('Cache-Control', 'no-store')

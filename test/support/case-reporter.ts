@@ -13,7 +13,8 @@ export default async function* caseReporter(events: AsyncIterable<TestEvent>): A
 		if (event.type !== 'test:pass' || event.data.details.type === 'suite') continue
 		if (event.data.skip !== undefined || event.data.todo !== undefined) continue
 		const above = titles.slice(0, event.data.nesting)
-		for (const id of new Set([...above, event.data.name].flatMap(idsIn))) passed.set(id, (passed.get(id) ?? 0) + 1)
+		for (const id of new Set([...above, event.data.name].flatMap(idsIn)))
+			passed.set(id, (passed.get(id) ?? 0) + 1)
 	}
 	yield '\ncase  tests  what\n'
 	for (const [id, { title, waits }] of Object.entries(CASES)) {
