@@ -45,7 +45,7 @@ function none(list: readonly string[], complaint: string): void {
 
 /** What the tarball may hold: only what somebody who installs the package needs. */
 const ALLOWED = [
-	/^(?:README\.md|CHANGELOG\.md|LICENSE|package\.json)$/,
+	/^(?:README\.md|CHANGELOG\.md|SECURITY\.md|LICENSE|package\.json)$/,
 	/^dist\/(?:src|workers)\/(?:[\w-]+\/)*[\w-]+(?:\.js|\.js\.map|\.d\.ts)$/,
 ]
 
