@@ -5,7 +5,7 @@ import { publishOutOfBandUse } from './diagnostics.js'
 import { BrokerError } from './errors.js'
 import { normaliseScopes } from './scopes.js'
 import { checkSilentRequest, type SilentRequest } from './silent-request.js'
-import { checkUserReference } from './user-reference.js'
+import { checkUserReference, nameOf, namesOf } from './user-reference.js'
 import type { UserReference } from './wire.js'
 
 /** What `forUser` is asked for: as `acquireSilent`, but for the scopes, which have to be named. */
@@ -41,7 +41,7 @@ export async function acquireOutOfBand(
 		requireAllowed(scopes, allowedScopes)
 		const sessions = await broker.sessions.find(user)
 		objectId = sessions[0]?.account.objectId ?? objectId
-		const token = await acquireFromNewest(broker, sessions, { ...rest, scopes, correlationId })
+		const token = await acquireFromNewest(broker, user, sessions, { ...rest, scopes, correlationId })
 		publish({ outcome: token.outcome })
 		return token
 	} catch (error) {
@@ -61,13 +61,19 @@ function requireAllowed(scopes: readonly string[], allowedScopes: readonly strin
 /** A session that has ended, or can't get the scopes, leaves it to the next; anything else is told as it is. */
 async function acquireFromNewest(
 	broker: Pick<TokenBroker, 'acquireSilent'>,
+	user: UserReference,
 	sessions: Awaited<ReturnType<TokenBroker['sessions']['find']>>,
 	request: OutOfBandRequest,
 ): Promise<AcquiredToken> {
 	let refusal: BrokerError | undefined
 	for (const msal of sessions) {
 		try {
-			return await broker.acquireSilent({ msal }, request)
+			const token = await broker.acquireSilent({ msal }, request)
+			// It may have been refreshed just now, and by that have another name: of one that was imported, nobody but its
+			// record had said until then who it is.
+			const { mail } = msal.account
+			const account = { ...token.account, ...(mail !== undefined && { mail }) }
+			if (namesOf(account).includes(nameOf(user))) return token
 		} catch (error) {
 			if (!(error instanceof BrokerError)) throw error
 			if (error.code === 'ERR_INTERACTION_REQUIRED') refusal ??= error

@@ -4,12 +4,18 @@ import { once } from 'node:events'
 import { type IncomingMessage, request } from 'node:http'
 import { text } from 'node:stream/consumers'
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test'
+import { decodeJwt } from 'jose'
 import { clientIds, clientSecrets, TENANT_ID } from '../dev/directory.js'
 import { people } from '../dev/people.js'
 import { TokenBroker } from '../src/broker.js'
 import { type ImportOptions, importSessions } from '../src/cli/import.js'
 import { createOutput } from '../src/cli/output.js'
-import { type BrokerError, redisTokenStore, type SessionTicket } from '../src/index.js'
+import {
+	type BrokerError,
+	redisTokenStore,
+	type SessionTicket,
+	type UserReference,
+} from '../src/index.js'
 import {
 	type Application,
 	createApplication,
@@ -62,6 +68,7 @@ describe('import: the sessions of aiohttp_msal', () => {
 			secrets: [secret],
 			store: redisTokenStore({ path: redis.path }),
 			legacyCookie: {},
+			outOfBand: { scopes: ['User.Read'] },
 			pool: { threads: 1 },
 		})
 	})
@@ -86,6 +93,7 @@ describe('import: the sessions of aiohttp_msal', () => {
 			MSAL_SECRETS: secret,
 			REDIS_URL: redis.url,
 		})
+	const partitions = () => client.keys(`${where('').namespace}:t:*`)
 	/** As the process does it, with the application's own broker. */
 	const runImport = async (options: Partial<ImportOptions> = {}) => {
 		let said = ''
@@ -298,6 +306,19 @@ describe('import: the sessions of aiohttp_msal', () => {
 		assert.equal((await visit(legacy(id), '/user/info')).body.includes(people.ada.oid), false)
 	})
 
+	it('believes no name: a job for one person gets no token of another', async () => {
+		const charles = await tokensOf('Charles Babbage')
+		const [head, , signature] = charles.idToken.split('.')
+		const claims = { ...decodeJwt(charles.idToken), preferred_username: people.ada.upn }
+		const idToken = [head, Buffer.from(JSON.stringify(claims)).toString('base64url'), signature].join('.')
+		await put(pythonRecord(pythonCache({ ...charles, idToken })))
+		assert.equal((await runImport()).imported, 1)
+		const job = (user: UserReference) => app.broker.forUser(user, { scopes: ['User.Read'] })
+		await assert.rejects(job({ tenantId: TENANT_ID, mail: people.ada.upn }), { code: 'ERR_NOT_FOUND' })
+		const token = await job({ tenantId: TENANT_ID, objectId: people.charles.oid })
+		assert.equal(token.account.username, people.charles.upn)
+	})
+
 	it('believes nobody whom the provider does not name', async () => {
 		const id = await put(pythonRecord(pythonCache(await tokensOf('Ada Lovelace'))))
 		await runImport()
@@ -305,9 +326,12 @@ describe('import: the sessions of aiohttp_msal', () => {
 			grant: 'refresh_token',
 			rewrite: ({ id_token: _, ...answer }) => answer,
 		})
+		const [session] = await app.broker.sessions.find({ tenantId: TENANT_ID, objectId: people.ada.oid })
+		assert.ok(session)
+		await assert.rejects(app.broker.acquireSilent({ msal: session }), /does not say who/)
 		const answer = await visit(legacy(id))
 		assert.deepEqual([answer.status, answer.own], [401, {}])
-		assert.deepEqual(await client.keys(`${where('').namespace}:t:*`), [], 'and it is gone')
+		assert.deepEqual(await partitions(), [], 'and it is gone')
 	})
 
 	it('uses nothing up while the provider is down', async () => {
@@ -338,7 +362,7 @@ describe('import: the sessions of aiohttp_msal', () => {
 		)
 		await runImport()
 		assert.equal((await visit(legacy(revoked))).status, 401)
-		assert.deepEqual(await client.keys(`${where('').namespace}:t:*`), [])
+		assert.deepEqual(await partitions(), [])
 	})
 
 	it('is not spent by another site, which may lead here by a link', async () => {

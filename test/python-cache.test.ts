@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { createOwnAuthority } from '../workers/own-authority.js'
-import { bringOver, isProven } from '../workers/python-cache.js'
-import { withRefreshed } from '../workers/token-cache.js'
+import { bringOver } from '../workers/python-cache.js'
+import { isProven, withRefreshed } from '../workers/token-cache.js'
 import { type PythonTokens, pythonCache } from './support/python-session.js'
 
 const clientId = '11111111-2222-3333-4444-555555555555'

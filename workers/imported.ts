@@ -2,7 +2,7 @@ import { createHmac, randomUUID } from 'node:crypto'
 import type { SignedInAccount, WireTasks } from '../src/wire.js'
 import { openCache } from './blobs.js'
 import { redisStore, sealer, settings } from './context.js'
-import { isProven } from './python-cache.js'
+import { isProven } from './token-cache.js'
 
 /** What waits for a cookie of the original. */
 export interface WaitingSession {

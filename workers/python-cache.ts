@@ -1,7 +1,7 @@
 import type { SignedInAccount } from '../src/wire.js'
 import { claimsOf, toAccount } from './account.js'
 import type { OwnAuthority } from './own-authority.js'
-import { isSigned, parseTokenCache, type TokenCacheJson } from './token-cache.js'
+import { parseTokenCache, type TokenCacheJson } from './token-cache.js'
 
 /** Why a cache is not brought over. */
 export type NotUsable =
@@ -33,7 +33,7 @@ type Entries = readonly Readonly<Record<string, unknown>>[]
  *
  * Whoever could write into the original's Redis could write anything: only known fields are taken, and nothing that
  * they say is believed. So the access tokens stay behind, and the id_token loses its signature: the first refresh
- * brings new ones, and fails unless the provider names the same user. See {@link isProven}.
+ * brings new ones, and fails unless the provider names the same user.
  */
 export function bringOver(text: string, own: OwnRegistration): BroughtOver | NotUsable {
 	const python = parse(text)
@@ -78,12 +78,6 @@ export function bringOver(text: string, own: OwnRegistration): BroughtOver | Not
 		reason = 'another authority'
 	}
 	return reason
-}
-
-/** Whether the provider has said who somebody is, and not only a record of the original. */
-export function isProven(cache: TokenCacheJson): boolean {
-	const tokens = Object.values(cache.IdToken ?? {})
-	return tokens.length > 0 && tokens.every(isSigned)
 }
 
 /** The access tokens are not even looked at: one that the application got for itself has no account. */

@@ -6,7 +6,7 @@ import { settings } from './context.js'
 import { createMsalClient, readTokenCache, translateMsalError } from './msal-client.js'
 import { authority, clientAssertion, providerCall, toWireToken } from './provider.js'
 import { heedThrottling, rememberThrottling } from './throttling.js'
-import { findRefreshToken, holdsOnly, type TokenCacheJson, withRefreshed } from './token-cache.js'
+import { findRefreshToken, holdsOnly, isProven, type TokenCacheJson, withRefreshed } from './token-cache.js'
 
 /** What one refresh needs of its task. */
 export interface RefreshRequest {
@@ -83,6 +83,11 @@ export async function refresh(cache: TokenCacheJson, request: RefreshRequest): P
 		const came = claimsOf(answer, homeAccountId)
 		if (!result || !isAbout(answer, came, cache, homeAccountId))
 			throw new BrokerError('ERR_IDP_PROTOCOL', 'The provider answered for another account.')
+		// So far only a record of the original says whose they are.
+		if (!came && !isProven(cache))
+			throw new BrokerError('ERR_INTERACTION_REQUIRED', 'The provider does not say who this is. Sign in.', {
+				scopes,
+			})
 		return {
 			cache: withRefreshed(cache, answer),
 			token: toWireToken(result),

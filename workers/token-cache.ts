@@ -255,6 +255,12 @@ export function isSigned({ secret }: { readonly secret?: string }): boolean {
 	return typeof secret === 'string' && /\.[\w-]+$/.test(secret)
 }
 
+/** Whether the provider has said who somebody is, and not only a record of the original. */
+export function isProven(cache: TokenCacheJson): boolean {
+	const tokens = Object.values(cache.IdToken ?? {})
+	return tokens.length > 0 && tokens.every(isSigned)
+}
+
 /** The account's mail address, as Microsoft Graph said it at sign-in. */
 export function mailIn(cache: TokenCacheJson, homeAccountId: string): string | undefined {
 	const mail = cache.DirectoryUser?.[homeAccountId]?.mail
