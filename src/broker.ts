@@ -189,14 +189,22 @@ export class TokenBroker {
 	 * same form to where it was going.
 	 * @throws ERR_STORE_UNAVAILABLE, ERR_OVERLOADED, ERR_WORKER_FAILED; the tokens are ended later then
 	 */
-	static async undoSignIn(broker: TokenBroker, ticket: SessionTicket, state: string): Promise<void> {
+	static async undoSignIn(broker: TokenBroker, ticket: SessionTicket, state?: string): Promise<void> {
 		const { store } = broker.#settings
-		const transaction = hashOf(state)
-		if (store.kind === 'memory') store.failClaim(transaction)
+		const transaction = state === undefined ? undefined : hashOf(state)
+		if (store.kind === 'memory' && transaction !== undefined) store.failClaim(transaction)
 		await Promise.all([
 			broker.#endPartition(ticket.partition, ticket.account),
-			store.kind === 'redis' && broker.#pool.run('failClaim', { transaction }),
+			store.kind === 'redis' && transaction !== undefined && broker.#pool.run('failClaim', { transaction }),
 		])
+	}
+
+	/** The ticket of somebody who was signed in otherwise than by a code, with what the setting `profile` asks for. */
+	static async describe(broker: TokenBroker, ticket: SessionTicket): Promise<SessionTicket> {
+		const described = await broker.#describe(ticket)
+		// The held token names its person without a mail address; the stored ones have it by now.
+		if (described.account !== ticket.account) broker.#held.drop(ticket.partition)
+		return described
 	}
 
 	/** Has something closed together with the broker. */

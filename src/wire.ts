@@ -400,12 +400,12 @@ export interface WireTasks {
 	importRecord: { params: ImportRecordParams; result: ImportRecordResult }
 	findImported: { params: { readonly id: string }; result: FoundImport }
 	/**
-	 * Takes an imported session, so that nobody else can: `unproven` when the provider has not said yet whose it is,
-	 * and `used` when somebody has taken it before.
+	 * Takes an imported session, so that nobody else can: `used` when somebody has taken it before. The claims are the
+	 * provider's, once it has said whose the session is; else there are none.
 	 */
 	takeImported: {
 		params: { readonly id: string; readonly partition: string }
-		result: { readonly state: 'taken' | 'unproven' | 'used' }
+		result: { readonly state: 'taken'; readonly claims: MembershipClaims } | { readonly state: 'used' }
 	}
 	/** Marks a transaction as failed: a second answer of the provider must not look like a success. */
 	failClaim: { params: { readonly transaction: string }; result: Record<string, never> }

@@ -11,9 +11,10 @@ import { TokenBroker } from '../src/broker.js'
 import { type ImportOptions, importSessions } from '../src/cli/import.js'
 import { createOutput } from '../src/cli/output.js'
 import {
-	type BrokerError,
+	BrokerError,
 	redisTokenStore,
 	type SessionTicket,
+	type SignedInHook,
 	type UserReference,
 } from '../src/index.js'
 import {
@@ -38,6 +39,8 @@ describe('import: the sessions of aiohttp_msal', () => {
 	let redis: TestRedis
 	let client: ReturnType<TestRedis['client']>
 	let app: Application
+	/** A hook of the application. */
+	let onSignedIn: SignedInHook | undefined
 	/** What MSAL-Python would have got for somebody; each refresh token is used by one test, for it is used up. */
 	const tokensOf = async (name: string): Promise<PythonTokens> => {
 		const page = await app.signIn(app.browser(), name)
@@ -68,7 +71,9 @@ describe('import: the sessions of aiohttp_msal', () => {
 			secrets: [secret],
 			store: redisTokenStore({ path: redis.path }),
 			legacyCookie: {},
+			profile: 'user',
 			outOfBand: { scopes: ['User.Read'] },
+			onSignedIn: (signedIn) => onSignedIn?.(signedIn),
 			pool: { threads: 1 },
 		})
 	})
@@ -80,6 +85,7 @@ describe('import: the sessions of aiohttp_msal', () => {
 	afterEach(() => {
 		world.standIn.clearFaults()
 		app.errors.length = 0
+		onSignedIn = undefined
 	})
 
 	const put = async (record: string, timeToLive = 90 * day) => {
@@ -179,6 +185,65 @@ describe('import: the sessions of aiohttp_msal', () => {
 		const answer = await visit(legacy(id))
 		assert.equal(answer.status, 200, answer.body)
 		assert.equal((JSON.parse(answer.body) as { objectId: string }).objectId, people.emmy.oid)
+	})
+
+	it('tells of them what a sign-in tells: name, mail address, roles and groups, as they are now', async () => {
+		const id = await put(pythonRecord(pythonCache(await tokensOf('Grace Hopper'))))
+		await runImport()
+		const { own } = await visit(legacy(id), '/')
+		const { name, mail } = JSON.parse((await visit(own, '/user/info')).body) as Record<string, string>
+		assert.deepEqual([name, mail], ['Grace Hopper', people.grace.upn])
+		await visit(own)
+		const { msal, msalClaims } = app.seen.session as { msal: SessionTicket; msalClaims: object }
+		assert.deepEqual(msalClaims, {
+			partition: msal.partition,
+			roles: people.grace.roles,
+			groups: people.grace.groups,
+		})
+		assert.equal((await app.broker.acquireSilent({ msal })).account.mail, people.grace.upn)
+		const found = await app.broker.sessions.find({ tenantId: TENANT_ID, mail: people.grace.upn })
+		assert.deepEqual(
+			found.map(({ partition }) => partition),
+			[msal.partition],
+		)
+	})
+
+	it('asks the application’s own hooks, which may refuse: then nothing of it stays', async () => {
+		onSignedIn = ({ session, account }) => {
+			session.kept = account.objectId
+		}
+		const ada = await put(pythonRecord(pythonCache(await tokensOf('Ada Lovelace'))))
+		await runImport()
+		const { own } = await visit(legacy(ada), '/')
+		assert.equal((await visit(own, '/kept')).body, JSON.stringify({ kept: people.ada.oid }))
+
+		onSignedIn = undefined
+		const charles = await put(pythonRecord(pythonCache(await tokensOf('Charles Babbage'))))
+		await runImport()
+		const before = (await partitions()).length
+		onSignedIn = () => {
+			throw new BrokerError('ERR_FORBIDDEN', 'Not any more.')
+		}
+		const refused = await visit(legacy(charles), '/')
+		assert.deepEqual([refused.status, refused.own], [403, {}])
+		assert.match(refused.body, /Not any more/)
+		assert.equal((await partitions()).length, before - 1)
+		assert.equal((await visit(legacy(charles), '/token')).status, 401)
+	})
+
+	it('does not sign in again who signs out', async () => {
+		const browser = app.browser()
+		await app.signIn(browser, 'Ada Lovelace')
+		const own = Object.fromEntries(
+			browser.jar.cookies
+				.filter(({ name }) => /^(__Host-)?msal-(?!tx)/.test(name))
+				.map(({ name, value }) => [name, value]),
+		)
+		const id = await put(pythonRecord(pythonCache(await tokensOf('Charles Babbage'))))
+		await runImport()
+		const out = await visit({ ...legacy(id), ...own }, '/user/logout')
+		assert.deepEqual([out.status, out.expired.length], [303, 2])
+		assert.deepEqual([(await visit(legacy(id))).status, await partitions()], [401, []])
 	})
 
 	it('gives one of several requests at once the session, and no other', async () => {

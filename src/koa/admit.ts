@@ -10,13 +10,14 @@ import { signedIn } from './signed-in.js'
 /**
  * Asks the application's own hooks, one after the other, whether somebody who has proved who they are may come in.
  * When one throws nothing of the sign-in stays: no session, no tokens, and no second post of its form succeeds.
+ * @param state of the sign-in's transaction, if it had one
  * @throws ERR_LOGIN_REJECTED with status 403, or the hook's own 503
  */
 export async function admit(
 	ctx: Context,
 	login: Login,
 	{ account, partition }: SessionTicket,
-	state: string,
+	state?: string,
 ): Promise<void> {
 	const { broker, settings, session } = login
 	try {

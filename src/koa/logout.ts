@@ -1,13 +1,15 @@
 import type { Context } from 'koa'
 import { ticketOf } from '../session.js'
 import { isCrossSite } from './cross-site.js'
+import { endLegacySessions } from './legacy-cookie.js'
 import type { Login } from './login.js'
 import { html, showPage } from './page.js'
 import { returnToOf, toBrowserPath } from './return-to.js'
 import { sessionAccess } from './session-access.js'
 
 /** Ends the session, its tokens, and the provider's session. */
-export async function logout(ctx: Context, { broker, settings, session }: Login): Promise<void> {
+export async function logout(ctx: Context, login: Login): Promise<void> {
+	const { broker, settings, session } = login
 	const { basePath, paths, logoutTargets } = settings
 	const toBrowser = (path: string) => toBrowserPath(basePath, path)
 	const wanted = toBrowser(returnToOf(ctx.url, paths.logout))
@@ -29,8 +31,8 @@ export async function logout(ctx: Context, { broker, settings, session }: Login)
 	}
 	// First what the browser holds: it is gone even when the store can't be told. What an anonymous visitor has
 	// (a basket, say) is not another site's to take.
-	const dropped = crossSite ? undefined : access.drop()
-	const [{ endSessionEndpoint }] = await Promise.all([broker.signOut({ msal: ticket }), dropped])
+	const dropped = crossSite ? [] : [access.drop(), endLegacySessions(ctx, login)]
+	const [{ endSessionEndpoint }] = await Promise.all([broker.signOut({ msal: ticket }), ...dropped])
 	ctx.status = 303
 	ctx.set('Location', ticket && endSessionEndpoint ? endSessionUrl(endSessionEndpoint, target) : target)
 	ctx.body = ''

@@ -94,6 +94,11 @@ export function createMsalRoutes(
 			// The router would try each of its patterns on each of the application's own requests.
 			return isOurs(ctx.path) ? routes(ctx, next) : next()
 		}
-		return acceptLegacy(ctx)?.then(go) ?? go()
+		// A hook of onSignedIn may refuse who brings the original's cookie.
+		const refused = (error: unknown) => {
+			if (!(error instanceof BrokerError) || error.code === 'ERR_CONFIG') throw error
+			return answerError(ctx, error, login)
+		}
+		return acceptLegacy(ctx)?.then(go, refused) ?? go()
 	}
 }
