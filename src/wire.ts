@@ -328,6 +328,8 @@ export type ImportRecordResult =
 				| 'no refresh token'
 				| 'another client'
 				| 'another authority'
+				/** An earlier run had other secrets; `sessions.clean({ unknownSecrets: true })` takes back what it did. */
+				| 'another secret'
 	  }
 	| { readonly state: 'damaged' }
 

@@ -101,7 +101,7 @@ describe('import: the sessions of aiohttp_msal', () => {
 		})
 	const partitions = () => client.keys(`${where('').namespace}:t:*`)
 	/** As the process does it, with the application's own broker. */
-	const runImport = async (options: Partial<ImportOptions> = {}) => {
+	const runImport = async (options: Partial<ImportOptions> = {}, broker = app.broker) => {
 		let said = ''
 		const terminal = {
 			stdout: {
@@ -111,7 +111,7 @@ describe('import: the sessions of aiohttp_msal', () => {
 			},
 			stderr: { write: () => {} },
 		}
-		await importSessions(app.broker, createOutput(terminal, true), {
+		await importSessions(broker, createOutput(terminal, true), {
 			maxAge: 90 * day,
 			dryRun: false,
 			delete: false,
@@ -270,6 +270,23 @@ describe('import: the sessions of aiohttp_msal', () => {
 		assert.equal((await visit(legacy(id))).status, 200)
 		assert.equal((await runImport()).known, 1)
 		assert.equal((await visit(legacy(id))).status, 401, 'a later run brings nothing back')
+	})
+
+	it('does not take for done what was done under secrets that the application has not', async () => {
+		const id = await put(pythonRecord(pythonCache(await tokensOf('Ada Lovelace'))))
+		const mistaken = await createApplication(world, {
+			secrets: [`another ${secret}`],
+			store: redisTokenStore({ path: redis.path }),
+			pool: { threads: 1 },
+		})
+		assert.equal((await runImport({}, mistaken.broker)).imported, 1)
+		await mistaken.close()
+		const report = await runImport({ delete: true })
+		assert.deepEqual([report.known, report.deleted, report.skipped], [0, 0, { 'another secret': 1 }])
+		assert.equal((await app.broker.sessions.clean()).unreadable, 0)
+		assert.equal((await app.broker.sessions.clean({ unknownSecrets: true })).unreadable, 2, 'tokens and note')
+		assert.equal((await runImport()).imported, 1)
+		assert.equal((await visit(legacy(id))).status, 200)
 	})
 
 	it('names damaged records, counts others with the reason, and stops at none', async () => {

@@ -1,5 +1,7 @@
+import type { Opened } from '../src/sealing.js'
 import type { CleanCounts, WireTasks } from '../src/wire.js'
 import { redisStore, sealer } from './context.js'
+import { openImported } from './imported.js'
 import { forEachFew, type Sight, seeSession } from './see-session.js'
 import { leaveSession } from './user-index.js'
 
@@ -24,8 +26,10 @@ export async function cleanSessions(params: Params): Promise<WireTasks['cleanSes
 			kind === 't'
 				? await cleanTokens(store, name, params)
 				: kind === 's'
-					? await cleanWebSession(store, key, params)
-					: undefined
+					? await cleanSealed(store, key, params, (sealed) => sealer.open('session', key, sealed))
+					: kind === 'o'
+						? await cleanSealed(store, key, params, (sealed) => openImported(name, sealed))
+						: undefined
 		if (verdict) counts[verdict]++
 	})
 	return { counts, ...(next && { next }) }
@@ -52,12 +56,18 @@ function unreadable(state: 'unknown-key' | 'unknown-format', unknownSecrets: boo
 	return state === 'unknown-key' && unknownSecrets ? 'unreadable' : 'left'
 }
 
-async function cleanWebSession(store: Store, key: string, { unknownSecrets }: Params): Promise<Verdict> {
-	const sealed = await store.readSession(key)
+/** A web session, or the note of an imported one. */
+async function cleanSealed(
+	store: Store,
+	key: string,
+	{ unknownSecrets }: Params,
+	open: (sealed: string) => Opened | 'used',
+): Promise<Verdict> {
+	const sealed = await store.readSealed(key)
 	if (sealed === null) return undefined
-	const opened = sealer.open('session', key, sealed)
-	if (opened.ok) return undefined
+	const opened = open(sealed)
+	if (opened === 'used' || opened.ok) return undefined
 	const verdict = opened.reason === 'damaged' ? 'damaged' : unreadable(opened.reason, unknownSecrets)
-	if (verdict !== 'left') await store.removeSession(key, sealed)
+	if (verdict !== 'left') await store.removeUnchanged(key, sealed)
 	return verdict
 }

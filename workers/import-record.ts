@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { ImportRecordParams, ImportRecordResult } from '../src/wire.js'
 import { sealCache } from './blobs.js'
 import { ownAuthority, redisStore, settings } from './context.js'
-import { nameOfImported, sealImported } from './imported.js'
+import { nameOfImported, openImported, sealImported } from './imported.js'
 import { type BroughtOver, bringOver } from './python-cache.js'
 import { latestExpiry } from './token-cache.js'
 import { enterSession, leaveSession, markOf } from './user-index.js'
@@ -37,8 +37,16 @@ export async function importRecord(params: ImportRecordParams): Promise<ImportRe
 	if (brought === 'damaged') return { state: 'damaged' }
 	if (typeof brought === 'string') return { state: 'skipped', reason: brought }
 	const name = nameOfImported(params.id)
-	if ((await redisStore.imported.find(name)) !== undefined) return { state: 'known' }
+	const note = await redisStore.imported.find(name)
+	if (note !== undefined)
+		return isOurs(name, note) ? { state: 'known' } : { state: 'skipped', reason: 'another secret' }
 	return { state: params.dryRun || (await keep(name, brought, rest, params)) ? 'imported' : 'known' }
+}
+
+/** Whether an earlier run's note serves its cookie: under a secret that the application has, and not damaged. */
+function isOurs(name: string, note: string): boolean {
+	const opened = openImported(name, note)
+	return opened === 'used' || opened.ok
 }
 
 /** The note comes last: what fails before it is done again by the next run, and is removed. @returns false when another run was faster */

@@ -346,9 +346,9 @@ export function createRedisStore(client: RedisClient, namespace: string, leaseTi
 			const [, kind = '', name = ''] = /^:([a-z]):(.*)$/.exec(key.slice(namespace.length)) ?? []
 			return { kind, name: name.replace(/^\{(.*)\}$/, '$1') }
 		},
-		readSession: (key: string) => onRedis(client, () => client.get(key)),
-		/** Removes a web session if it is still what was read. */
-		removeSession: (key: string, sealed: string) =>
+		readSealed: (key: string) => onRedis(client, () => client.get(key)),
+		/** Removes a value if it is still what was read. */
+		removeUnchanged: (key: string, sealed: string) =>
 			onRedis(client, async () => {
 				await client.eval(removeUnchangedScript, 1, key, sealed)
 			}),
