@@ -111,13 +111,17 @@ describe('import: the sessions of aiohttp_msal', () => {
 			},
 			stderr: { write: () => {} },
 		}
-		await importSessions(broker, createOutput(terminal, true), {
+		const failure = await importSessions(broker, createOutput(terminal, true), {
 			maxAge: 90 * day,
 			dryRun: false,
 			delete: false,
 			...options,
-		})
-		return JSON.parse(said) as Record<string, unknown>
+		}).then(
+			() => undefined,
+			(error: BrokerError) => error,
+		)
+		const report = JSON.parse(said) as Record<string, unknown>
+		return failure ? { ...report, failure } : report
 	}
 	/** A request as a browser makes it that has the original's cookie, and perhaps ours. */
 	const visit = async (
@@ -272,6 +276,15 @@ describe('import: the sessions of aiohttp_msal', () => {
 		assert.equal((await visit(legacy(id))).status, 401, 'a later run brings nothing back')
 	})
 
+	it('is done once by two that run at a time', async () => {
+		const id = await put(pythonRecord(pythonCache(await tokensOf('Ada Lovelace'))))
+		const reports = await Promise.all([runImport(), runImport()])
+		for (const state of ['imported', 'known'] as const)
+			assert.deepEqual(reports.map((report) => report[state]).sort(), [0, 1])
+		assert.equal((await partitions()).length, 1)
+		assert.equal((await visit(legacy(id))).status, 200)
+	})
+
 	it('does not take for done what was done under secrets that the application has not', async () => {
 		const id = await put(pythonRecord(pythonCache(await tokensOf('Ada Lovelace'))))
 		const mistaken = await createApplication(world, {
@@ -289,6 +302,16 @@ describe('import: the sessions of aiohttp_msal', () => {
 		assert.equal((await visit(legacy(id))).status, 200)
 	})
 
+	it('counts all that it has done when one of them fails', async () => {
+		const ids = await Promise.all(Array.from({ length: 40 }, () => put('{')))
+		const [forbidden = '', ...others] = ids.map((id) => `AIOHTTP_SESSION_${id}`)
+		await client.acl('SETUSER', 'half', 'on', '>a password', '+@all', ...others.map((key) => `~${key}`))
+		const from = redisTokenStore({ path: redis.path, username: 'half', password: 'a password' }).connection
+		const report = await runImport({ from })
+		assert.deepEqual([report.records, (report.damaged as string[]).includes(forbidden)], [39, false])
+		assert.equal((report.failure as BrokerError).code, 'ERR_STORE_UNAVAILABLE')
+	})
+
 	it('names damaged records, counts others with the reason, and stops at none', async () => {
 		const tokens = await tokensOf('Ada Lovelace')
 		const cache = pythonCache(tokens)
@@ -300,6 +323,7 @@ describe('import: the sessions of aiohttp_msal', () => {
 			await put(pythonRecord('no cache')),
 		].map((id) => `AIOHTTP_SESSION_${id}`)
 		await client.rpush(`AIOHTTP_SESSION_${newId()}`, 'a list')
+		await put(pythonRecord(`{"Account":{"a":{"x":[${'{},'.repeat(400_000)}{}]}}}`))
 		await client.set('AIOHTTP_SESSION_of-somebody-else', '{}')
 		await put('{}')
 		await put(JSON.stringify({ created: 1, session: { flow_cache: {} } }))
@@ -312,7 +336,7 @@ describe('import: the sessions of aiohttp_msal', () => {
 			{ ...report, damaged: (report.damaged as string[]).length },
 			{
 				dryRun: false,
-				records: 13,
+				records: 14,
 				imported: 1,
 				known: 0,
 				deleted: 0,
@@ -323,7 +347,7 @@ describe('import: the sessions of aiohttp_msal', () => {
 					'another authority': 1,
 					'too old': 1,
 				},
-				damaged: 6,
+				damaged: 7,
 			},
 		)
 		for (const key of damaged) assert.ok((report.damaged as string[]).includes(key))

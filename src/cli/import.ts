@@ -15,11 +15,11 @@ export interface ImportOptions {
 	readonly delete: boolean
 }
 
-/** Records that are worked on together. */
-const together = 32
+/** Records that are worked on together, each within the deadlines of a command and of a task. */
+const together = 8
 
 /** A record of one person is a few kilobytes to a few dozen. */
-const longestRecord = 4 * 1_048_576
+const longestRecord = 1_048_576
 
 type Outcome = (ImportRecordResult | { readonly state: 'gone' }) & { readonly deleted?: true }
 
@@ -65,7 +65,7 @@ export async function importSessions(
 	try {
 		const keys = await keysOf(client, prefix)
 		const left = keys[Symbol.iterator]()
-		await Promise.all(
+		const ends = await Promise.allSettled(
 			Array.from({ length: together }, async () => {
 				for (const key of left) {
 					count(report, key, await importOne(broker, client, key, key.slice(prefix.length), options))
@@ -73,6 +73,8 @@ export async function importSessions(
 				}
 			}),
 		)
+		// What was under way is done, and counted, before it is said.
+		for (const end of ends) if (end.status === 'rejected') throw end.reason
 	} finally {
 		closeRedis(client)
 		tell(report, output)
