@@ -20,7 +20,7 @@ import { startRedis, type TestRedis } from './support/redis.js'
 const secret = 'a test secret of more than 32 bytes: 0123456789'
 const canary = 'canary-7f3a9'
 
-describe('the command line', () => {
+describe('the command line (the original’s session_iter, session_clean and check_proxy, by hand)', () => {
 	let world: World
 	let redis: TestRedis
 	let app: Application
@@ -73,6 +73,11 @@ describe('the command line', () => {
 			const { code, stdout, stderr } = await koaMsalHere(argv)
 			assert.deepEqual([code, stdout], [2, ''], argv.join(' '))
 			assert.ok(stderr.length > 0 && !/\n\s+at /.test(stderr), stderr)
+			const told = await koaMsalHere([...argv, '--json'])
+			assert.deepEqual([told.code, told.stdout], [2, ''], argv.join(' '))
+			const { error } = JSON.parse(told.stderr) as { error: { code: string; message: string } }
+			assert.match(error.code, /^ERR_USAGE$/)
+			assert.match(error.message, /^(?!error)\S/)
 		}
 	})
 
@@ -96,8 +101,16 @@ describe('the command line', () => {
 		const write = (text: string) => {
 			stdout += text
 		}
-		createOutput({ stdout: { write }, stderr: { write } }, false).line('Mallory\u001b[2J\u202e')
-		assert.equal(stdout, 'Mallory\u{fffd}[2J\u{fffd}\n')
+		const mallory = 'Mallory\u001b[2J\u009b2J\u202e\u2028\u{e0041}\n1 session of somebody else'
+		createOutput({ stdout: { write }, stderr: { write } }, false).line(mallory)
+		assert.equal(
+			stdout,
+			`Mallory\u{fffd}[2J${'\u{fffd}2J\u{fffd}'}${'\u{fffd}'.repeat(3)}1 session of somebody else\n`,
+		)
+		stdout = ''
+		createOutput({ stdout: { write }, stderr: { write } }, true).data({ mallory })
+		assert.match(stdout, /^[\x20-\x7e]+\n$/)
+		assert.deepEqual(JSON.parse(stdout), { mallory })
 	})
 
 	it('lists sessions, finds one user’s, and ends them', async () => {

@@ -2,7 +2,7 @@
 export interface Terminal {
 	readonly env: Readonly<Record<string, string | undefined>>
 	readonly stdout: { write(text: string): unknown }
-	readonly stderr: { write(text: string): unknown; readonly isTTY?: boolean; readonly columns?: number }
+	readonly stderr: { write(text: string): unknown; readonly isTTY?: boolean }
 }
 
 /** What a command says, to people or, with `--json`, to programs. Errors and progress go to stderr. */
@@ -30,14 +30,14 @@ export function createOutput({ stdout, stderr }: Omit<Terminal, 'env'>, json: bo
 		line(text) {
 			if (json) return
 			clear()
-			stdout.write(`${printable(text)}\n`)
+			stdout.write(`${printable(text).replaceAll('\n', replacement)}\n`)
 		},
 		data(value) {
-			if (json) stdout.write(`${JSON.stringify(value)}\n`)
+			if (json) stdout.write(`${jsonOf(value)}\n`)
 		},
 		fail(code, message) {
 			clear()
-			stderr.write(json ? `${JSON.stringify({ error: { code, message } })}\n` : `${printable(message)}\n`)
+			stderr.write(json ? `${jsonOf({ error: { code, message } })}\n` : `${printable(message)}\n`)
 		},
 		progress(done, total) {
 			if (!shows || total === 0) return
@@ -51,9 +51,20 @@ export function createOutput({ stdout, stderr }: Omit<Terminal, 'env'>, json: bo
 	}
 }
 
-/** Names come from people, and may hold what moves a terminal's cursor. */
-function printable(text: string): string {
-	return text.replace(/[\p{Cc}\p{Cf}]/gu, (character) => (character === '\n' ? '\n' : '\u{fffd}'))
+const replacement = '\u{fffd}'
+
+/** What moves a terminal's cursor, turns the direction of writing, or shows nothing. */
+const unprintable = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu
+
+/** Names come from people, and may hold anything. Lines of a message are ours. */
+export function printable(text: string): string {
+	return text.replace(unprintable, (character) => (character === '\n' ? '\n' : replacement))
+}
+
+/** JSON of the same value: programs' output is looked at by people too. */
+function jsonOf(value: unknown): string {
+	const escaped = (unit: string) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`
+	return JSON.stringify(value).replace(unprintable, (character) => character.split('').map(escaped).join(''))
 }
 
 /** Rows as aligned columns. */

@@ -8,7 +8,7 @@ import type { UserReference } from '../wire.js'
 import { check } from './check.js'
 import { parseDays } from './days.js'
 import { type ImportOptions, importSessions } from './import.js'
-import { createOutput, type Output, type Terminal } from './output.js'
+import { createOutput, type Output, printable, type Terminal } from './output.js'
 import { cleanSessions } from './sessions-clean.js'
 import { findSessions } from './sessions-find.js'
 import { listSessions } from './sessions-list.js'
@@ -26,7 +26,8 @@ const exitCodes = { ok: 0, failed: 1, usage: 2 } as const
 /** Runs one command. @returns the exit code: 0, 1 when it failed, 2 when it was not understood */
 export async function run(argv: readonly string[], terminal: Terminal): Promise<number> {
 	let ok = true
-	let output = createOutput(terminal, argv.includes('--json'))
+	const json = argv.includes('--json')
+	const output = createOutput(terminal, json)
 	const program = new Command('koa-msal')
 		.description('Looks after the sessions of an application that signs people in with koa-msal.')
 		.version(version())
@@ -36,7 +37,8 @@ export async function run(argv: readonly string[], terminal: Terminal): Promise<
 		.showHelpAfterError('(--help says what there is)')
 		.configureOutput({
 			writeOut: (text) => terminal.stdout.write(text),
-			writeErr: (text) => terminal.stderr.write(text),
+			// Programs are told below.
+			writeErr: (text) => json || terminal.stderr.write(printable(text)),
 		})
 		.exitOverride()
 
@@ -52,8 +54,7 @@ export async function run(argv: readonly string[], terminal: Terminal): Promise<
 		) =>
 		async (...args: unknown[]) => {
 			const command = args.at(-1) as Command
-			const { json, envFile, prefix, ...options } = command.optsWithGlobals<CommonOptions>()
-			output = createOutput(terminal, json === true)
+			const { json: _, envFile, prefix, ...options } = command.optsWithGlobals<CommonOptions>()
 			const source = {
 				environment: terminal.env,
 				...(envFile !== undefined && { envFile }),
@@ -89,9 +90,8 @@ export async function run(argv: readonly string[], terminal: Terminal): Promise<
 	program
 		.command('check')
 		.description('says whether the settings are right, and what they name can be reached')
-		.action(async (_, command: Command) => {
-			const { json, ...source } = command.optsWithGlobals<CommonOptions>()
-			output = createOutput(terminal, json === true)
+		.action(async (_options: unknown, command: Command) => {
+			const { json: _, ...source } = command.optsWithGlobals<CommonOptions>()
 			ok = await check({ environment: terminal.env, ...source }, output)
 		})
 
@@ -122,16 +122,20 @@ export async function run(argv: readonly string[], terminal: Terminal): Promise<
 		await program.parseAsync([...argv], { from: 'user' })
 		return ok ? exitCodes.ok : exitCodes.failed
 	} catch (error) {
-		return tell(error, output)
+		return tell(error, output, json)
 	}
 }
 
 type ImportFlags = Omit<ImportOptions, 'from'> & { readonly from?: string }
 
 /** What failed, without a stack: a message of this library holds no secret, and others' may. */
-function tell(error: unknown, output: Output): number {
-	// Commander has told it.
-	if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage
+function tell(error: unknown, output: Output, json: boolean): number {
+	if (error instanceof CommanderError) {
+		if (error.exitCode === 0) return exitCodes.ok
+		// Commander has told people.
+		if (json) output.fail('ERR_USAGE', usageOf(error))
+		return exitCodes.usage
+	}
 	if (!(error instanceof BrokerError)) {
 		output.fail(
 			'ERR_UNEXPECTED',
@@ -141,6 +145,12 @@ function tell(error: unknown, output: Output): number {
 	}
 	output.fail(error.code, error.message)
 	return error.code === 'ERR_BAD_REQUEST' ? exitCodes.usage : exitCodes.failed
+}
+
+/** What commander says, in a sentence; of a command that is missing it says the whole help, which is for people. */
+function usageOf({ code, message }: CommanderError): string {
+	if (code === 'commander.help') return 'A command is missing: --help says what there is.'
+	return message.replace(/^error: /, '')
 }
 
 function parseCookieName(name: string): string {
