@@ -22,14 +22,19 @@ export function createSessionIds(secrets: readonly KeyObject[], clientId: string
 	return {
 		idOf(partition) {
 			const cipher = createCipheriv(algorithm, keys[0] as Buffer, initialValue)
-			return Buffer.concat([cipher.update(partition, 'base64url'), cipher.final()]).toString('base64url')
+			const wrapped = Buffer.concat([cipher.update(partition, 'base64url'), cipher.final()])
+			// One that began with `-`, as every 64th would, is an option to a command line.
+			return `s${wrapped.toString('base64url')}`
 		},
 		partitionOf(id) {
-			if (!/^[\w-]{54}$/.test(id)) return undefined
+			const [, wrapped] = /^s([\w-]{54})$/.exec(id) ?? []
+			if (wrapped === undefined) return undefined
 			for (const key of keys) {
 				try {
 					const decipher = createDecipheriv(algorithm, key, initialValue)
-					return Buffer.concat([decipher.update(id, 'base64url'), decipher.final()]).toString('base64url')
+					return Buffer.concat([decipher.update(wrapped, 'base64url'), decipher.final()]).toString(
+						'base64url',
+					)
 				} catch {
 					// Made under another secret, or by somebody else.
 				}

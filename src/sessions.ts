@@ -16,7 +16,7 @@ import type { WorkerPool } from './worker-pool.js'
 /** A session in which somebody is signed in, as it may be shown. */
 export interface ListedSession {
 	/**
-	 * Names the session to {@link Sessions.revoke}, and opens nothing: it may stand on a screen or in a log. 54
+	 * Names the session to {@link Sessions.revoke}, and opens nothing: it may stand on a screen or in a log. 55
 	 * characters, the same each time until the first of `secrets` changes.
 	 */
 	readonly id: string

@@ -13,7 +13,7 @@ describe('the id of a session', () => {
 		for (let round = 0; round < 100; round++) {
 			const partition = randomText()
 			const id = ids.idOf(partition)
-			assert.match(id, /^[\w-]{54}$/)
+			assert.match(id, /^s[\w-]{54}$/)
 			assert.equal(ids.idOf(partition), id)
 			assert.equal(ids.partitionOf(id), partition)
 			for (let at = 0; at + 8 <= partition.length; at++) assert.ok(!id.includes(partition.slice(at, at + 8)))
@@ -32,8 +32,17 @@ describe('the id of a session', () => {
 		const ids = createSessionIds([older], clientId)
 		const partition = randomText()
 		const id = ids.idOf(partition)
-		const changed = `${id[0] === 'A' ? 'B' : 'A'}${id.slice(1)}`
-		for (const text of ['', partition, changed, `${id}A`, id.slice(1), '*', 'x'.repeat(54)])
+		const changed = `s${id[1] === 'A' ? 'B' : 'A'}${id.slice(2)}`
+		for (const text of [
+			'',
+			partition,
+			changed,
+			`${id}A`,
+			id.slice(1),
+			'*',
+			'x'.repeat(55),
+			`s${'x'.repeat(54)}`,
+		])
 			assert.equal(ids.partitionOf(text), undefined, text)
 	})
 })
