@@ -69,7 +69,8 @@ export function copyRedisOptions(options: object, path = 'store'): Copyable {
 /** The start-up nodes of a cluster: URLs (with a password, perhaps), ports, or hosts and ports. */
 export function copyRedisNodes(nodes: readonly ClusterNode[]): unknown[] {
 	return nodes.map((node, i) =>
-		typeof node === 'string' && node.includes('@')
+		// ioredis takes options out of the query, too.
+		typeof node === 'string' && /[@?]/.test(node)
 			? createSecretKey(Buffer.from(node))
 			: copyValue('nodes', node, `store.nodes.${i}`),
 	)

@@ -112,6 +112,8 @@ function parseUrl(text: string) {
 	if (!/^\/?\d*$/.test(url.pathname)) throw badUrl()
 	const { protocol, hostname, port, pathname } = url
 	const [username, password] = [decoded(url.username), decoded(url.password)]
+	// ioredis would not authenticate; and it is the password, more often than not.
+	if (username && !password) throw badUrl()
 	return copyRedisOptions({
 		host: hostname.replace(/^\[|\]$/g, ''),
 		port: Number(port || 6379),

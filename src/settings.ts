@@ -342,7 +342,8 @@ const expectations: Record<string, string> = {
 	'refresh.lease': 'milliseconds, from 1000 to 60000',
 	'network.timeout': 'milliseconds, from 100 to 300000',
 	'network.caFile': 'a readable PEM file',
-	'network.proxy': 'an http:// or https:// URL (HTTPS_PROXY)',
+	'network.proxy':
+		'an http:// or https:// URL (HTTPS_PROXY) like http://user:password@host:3128, percent-encoded and without a path',
 	'network.noProxy': 'host names, separated by commas (NO_PROXY)',
 	'cache.maxEntries': 'a whole number, 1 or more',
 	'cache.maxBytes': 'bytes, 1048576 or more',
@@ -476,7 +477,8 @@ const shape = z.strictObject({
 		caFile: z.string().min(1).optional(),
 		proxy: z
 			.string()
-			.refine((text) => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol))
+			// More than an origin is a password that is not percent-encoded, and would be told as a path.
+			.refine((text) => URL.canParse(text) && isProxy(new URL(text)))
 			.optional(),
 		noProxy: z.string().optional(),
 	}),
@@ -771,6 +773,10 @@ function isCertificateOption(value: unknown): boolean {
 		names.every((name) => ['thumbprintSha256', 'privateKey', 'x5c'].includes(name)) &&
 		isClientCertificate(value)
 	)
+}
+
+function isProxy({ protocol, pathname, search, hash }: URL): boolean {
+	return /^https?:$/.test(protocol) && pathname === '/' && search === '' && hash === ''
 }
 
 /** Not what looks like a name and is read as an address (`0x7f.1`). */

@@ -31,7 +31,7 @@ function assertSafe(value: unknown): void {
 	}
 }
 
-describe('described settings', () => {
+describe('described settings (the original’s ENV.asdict)', () => {
 	const folder = mkdtempSync(join(tmpdir(), 'koa-msal-described-'))
 	after(() => rmSync(folder, { recursive: true }))
 
@@ -70,6 +70,7 @@ describe('described settings', () => {
 				password: canary,
 			}),
 			redis({ nodes: [`redis://:${canary}@a.example:1`, { host: 'b.example', port: 2 }] }),
+			redis({ nodes: [`redis://a.example:1?password=${canary}`] }),
 			redis({ host: 'redis.example', newOption: canary, nested: { deeper: [canary] } } as never),
 			{ auth: { ...registration, clientSecret: async () => canary } },
 			{ auth: { ...registration, clientAssertion: async () => canary } },

@@ -216,6 +216,7 @@ describe('redisTokenStore', () => {
 		'a URL whose password is not encoded well': ['redis://:canary%zz@host:6379', /Redis URL/],
 		'a URL whose database is no number': ['redis://host:6379/canary', /Redis URL/],
 		'a URL without a host': ['redis:///0', /Redis URL/],
+		'a URL with one word in place of user and password': ['redis://canary@host', /Redis URL/],
 		'a URL with a query, which would be dropped': ['redis://host:6379?password=canary', /Redis URL/],
 		nothing: [undefined, /redisTokenStore/],
 		null: [null, /redisTokenStore/],

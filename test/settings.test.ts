@@ -197,6 +197,10 @@ describe('settings that are wrong (J2)', () => {
 		['network.caFile', { 'network.caFile': '/' }],
 		['network.proxy', { 'network.proxy': `${canary}:8080` }],
 		['network.proxy', { 'network.proxy': `socks5://${canary}` }],
+		// Passwords that are not percent-encoded: read as a port and what follows it.
+		...['/', '?', '#'].map(
+			(one) => ['network.proxy', { 'network.proxy': `http://user:8${one}${canary}@proxy.example` }] as const,
+		),
 		['cache.maxEntries', { 'cache.maxEntries': 0 }],
 		['cache.maxBytes', { 'cache.maxBytes': 1024 }],
 		['cache.expiryMargin', { 'cache.expiryMargin': -1 }],
