@@ -4,7 +4,7 @@
  * signed in to the application, and their session lives still (`session.absoluteTimeout`).
  */
 import { subscribe } from 'node:diagnostics_channel'
-import { BrokerError, koaMsal } from '../src/index.js'
+import { BrokerError, koaMsal } from 'koa-msal'
 
 const [tenantId, objectId] = process.argv.slice(2)
 if (!tenantId || !objectId) throw new Error('usage: nightly-job {tenant id} {object id}')

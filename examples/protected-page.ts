@@ -1,6 +1,6 @@
 /** Pages for everybody, for who is signed in, and for who has a role. Settings come from the environment. */
 import Koa from 'koa'
-import { allOf, hasRole, koaMsal, requireSignedIn } from '../src/index.js'
+import { allOf, hasRole, koaMsal, requireSignedIn } from 'koa-msal'
 
 const { broker, msalSession, msalRoutes } = await koaMsal()
 const app = new Koa()

@@ -1,5 +1,5 @@
 import Koa from 'koa'
-import { koaMsal } from '../src/index.js'
+import { koaMsal } from 'koa-msal'
 
 const { broker, msalSession, msalRoutes } = await koaMsal() // settings from the environment
 const app = new Koa()

@@ -6,8 +6,8 @@
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { isMainThread, MessageChannel, type MessagePort, Worker, workerData } from 'node:worker_threads'
-import { koaMsal, type SessionTicket } from '../src/index.js'
-import { connectBroker, exposeBroker } from '../src/remote.js'
+import { koaMsal, type SessionTicket } from 'koa-msal'
+import { connectBroker, exposeBroker } from 'koa-msal/remote'
 
 interface Job {
 	/** To the thread that has the broker. */

@@ -3,7 +3,7 @@
  * (`api://{client id}/access_as_user`). Each gets its own token; neither ever sees the other's.
  */
 import Koa from 'koa'
-import { koaMsal, requireSignedIn } from '../src/index.js'
+import { koaMsal, requireSignedIn } from 'koa-msal'
 
 const { API_URL, API_SCOPE, GRAPH_ENDPOINT: endpoint, PORT = 3000 } = process.env
 if (!API_URL || !API_SCOPE) throw new Error('API_URL and API_SCOPE are needed')
@@ -24,7 +24,11 @@ app.use(async (ctx) => {
 		session.graph.me(),
 		session.get(`${API_URL}/orders`, { scopes: [API_SCOPE] }),
 	])
-	if (!orders.ok) return ctx.throw(502, `The API answered ${orders.status}.`)
+	if (!orders.ok) {
+		// Unread, it would hold a connection.
+		await orders.body?.cancel()
+		return ctx.throw(502, `The API answered ${orders.status}.`)
+	}
 	ctx.body = { name: me.displayName, orders: await orders.json() }
 })
 app.listen(Number(PORT))

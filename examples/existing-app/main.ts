@@ -1,5 +1,5 @@
 // What the shop adds: the broker, the routes, and a seal around the store that it has.
-import { createMsalRoutes, createTokenBroker, requireSignedIn, sealedSessionStore } from '../../src/index.js'
+import { createMsalRoutes, createTokenBroker, requireSignedIn, sealedSessionStore } from 'koa-msal'
 import { MapStore } from './map-store.js'
 import { createShop } from './shop.js'
 
