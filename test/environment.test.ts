@@ -38,7 +38,7 @@ const clientSecretOf = async ({ auth }: Settings) => {
 const prefixed = (prefix: string, environment: Record<string, string>) =>
 	Object.fromEntries(Object.entries(environment).map(([name, value]) => [`${prefix}${name}`, value]))
 
-describe('the environment', () => {
+describe('the environment (the original’s ENV.load)', () => {
 	let folder: string
 	let certificate: ClientCertificate
 	before(async () => {

@@ -7,7 +7,7 @@ import { createSetting, type Setting, secret } from './cluster/setting.js'
 import { environmentOf } from './support/application.js'
 import { startRedis, type TestRedis } from './support/redis.js'
 
-describe('the examples of work outside a request', () => {
+describe('the examples of work outside a request (the original’s redis_tools.get_session)', () => {
 	let redis: TestRedis
 	let setting: Setting
 	before(async () => {
