@@ -96,7 +96,8 @@ function credentialOf(read: Read): Options | undefined {
 
 function readEnvFile(file: unknown): Environment | undefined {
 	try {
-		return parseEnv(readFileSync(file as string, 'utf8')) as Environment
+		// Some editors put a byte order mark in front, which would be part of the first name.
+		return parseEnv(readFileSync(file as string, 'utf8').replace(/^\ufeff/, '')) as Environment
 	} catch {
 		return undefined
 	}

@@ -238,9 +238,10 @@ describe('the environment (the original’s ENV.load)', () => {
 	it('is completed by a file, counts before it, and is not changed', async () => {
 		const envFile = await file(
 			'.env',
-			Object.entries({ ...azure, COOKIE_NAME: '"from-the-file" # a comment', X_SP_APP_ID: 'mine' })
-				.map(([name, value]) => `export ${name}=${value}`)
-				.join('\n'),
+			// As an editor of Windows writes it.
+			`\ufeff${Object.entries({ ...azure, COOKIE_NAME: '"from-the-file" # a comment', X_SP_APP_ID: 'mine' })
+				.map(([name, value], at) => `${at === 0 ? '' : 'export '}${name}=${value}`)
+				.join('\r\n')}`,
 		)
 		const environment = Object.freeze({
 			COOKIE_NAME: 'from-the-environment',
