@@ -52,7 +52,7 @@ describe('the command line (the original’s session_iter, session_clean and che
 	it('says what there is, and its version', async () => {
 		const help = await koaMsalCommand(['--help'])
 		assert.equal(help.code, 0, help.stderr)
-		for (const name of ['sessions', 'check', 'import', '--env-file', '--prefix', '--json'])
+		for (const name of ['sessions', 'check', 'import', '--env <file>', '--prefix', '--json'])
 			assert.ok(help.stdout.includes(name), name)
 		assert.match((await koaMsalHere(['--version'])).stdout, /^\d+\.\d+\.\d+/)
 		assert.equal((await koaMsalHere(['sessions', '--help'])).code, 0)
@@ -200,10 +200,17 @@ describe('the command line (the original’s session_iter, session_clean and che
 		const file = join(folder, '.env')
 		const lines = Object.entries(environment).map(([name, value]) => `X_${name}=${JSON.stringify(value)}`)
 		await writeFile(file, lines.join('\n'))
-		const args = ['--env-file', file, '--prefix', 'X_', 'sessions', 'list']
+		const args = ['--env', file, '--prefix', 'X_', 'sessions', 'list']
 		const list = await koaMsalHere(args)
 		assert.equal(list.code, 0, list.stderr)
 		assert.match(list.stdout, /^\d+ sessions?$/m)
+		// Node looks for options of its own behind a script's name, too.
+		await writeFile(file, 'NODE_OPTIONS=--nothing-that-node-knows')
+		for (const named of [file, join(folder, 'nowhere')]) {
+			const failed = await koaMsalCommand(['--env', named, 'sessions', 'list', '--json'])
+			assert.equal(failed.code, 1, failed.stderr)
+			assert.equal((JSON.parse(failed.stderr) as { error: { code: string } }).error.code, 'ERR_CONFIG')
+		}
 	})
 
 	it('works on Redis alone: sessions in memory are the application’s own', async () => {

@@ -17,7 +17,9 @@ import { parseUser, parseUserOrId } from './user.js'
 import { type SettingsSource, withBroker } from './with-broker.js'
 
 /** Options of every command. */
-interface CommonOptions extends Omit<SettingsSource, 'environment'> {
+interface CommonOptions {
+	readonly env?: string | undefined
+	readonly prefix?: string | undefined
 	readonly json?: true
 }
 
@@ -31,7 +33,8 @@ export async function run(argv: readonly string[], terminal: Terminal): Promise<
 	const program = new Command('koa-msal')
 		.description('Looks after the sessions of an application that signs people in with koa-msal.')
 		.version(version())
-		.option('--env-file <file>', 'file of NAME=value lines; what the environment says counts before it')
+		// Not `--env-file`: Node takes that for its own, wherever it stands, and what is in the file for its options.
+		.option('--env <file>', 'file of NAME=value lines; what the environment says counts before it')
 		.option('--prefix <prefix>', 'put before the names of environment variables, like X_')
 		.option('--json', 'answer programs: JSON, one document a line')
 		.showHelpAfterError('(--help says what there is)')
@@ -54,13 +57,10 @@ export async function run(argv: readonly string[], terminal: Terminal): Promise<
 		) =>
 		async (...args: unknown[]) => {
 			const command = args.at(-1) as Command
-			const { json: _, envFile, prefix, ...options } = command.optsWithGlobals<CommonOptions>()
-			const source = {
-				environment: terminal.env,
-				...(envFile !== undefined && { envFile }),
-				...(prefix !== undefined && { prefix }),
-			}
-			await withBroker(source, (broker) => work(broker, output, args[0] as A, options))
+			const { json: _, env, prefix, ...options } = command.optsWithGlobals<CommonOptions>()
+			await withBroker(sourceOf(terminal, { env, prefix }), (broker) =>
+				work(broker, output, args[0] as A, options),
+			)
 		}
 
 	const sessions = program.command('sessions').description('who is signed in')
@@ -91,8 +91,7 @@ export async function run(argv: readonly string[], terminal: Terminal): Promise<
 		.command('check')
 		.description('says whether the settings are right, and what they name can be reached')
 		.action(async (_options: unknown, command: Command) => {
-			const { json: _, ...source } = command.optsWithGlobals<CommonOptions>()
-			ok = await check({ environment: terminal.env, ...source }, output)
+			ok = await check(sourceOf(terminal, command.optsWithGlobals<CommonOptions>()), output)
 		})
 
 	program
@@ -124,6 +123,10 @@ export async function run(argv: readonly string[], terminal: Terminal): Promise<
 	} catch (error) {
 		return tell(error, output, json)
 	}
+}
+
+function sourceOf({ env: environment }: Terminal, { env: envFile, prefix }: CommonOptions): SettingsSource {
+	return { environment, ...(envFile !== undefined && { envFile }), ...(prefix !== undefined && { prefix }) }
 }
 
 type ImportFlags = Omit<ImportOptions, 'from'> & { readonly from?: string }
