@@ -115,7 +115,7 @@ describe('the command line (the original’s session_iter, session_clean and che
 
 	it('lists sessions, finds one user’s, and ends them', async () => {
 		const [ada] = [await signIn('Ada Lovelace'), await signIn('Charles Babbage')]
-		const list = await koaMsalCommand(['sessions', 'list', '--json'], environment)
+		const list = await command('sessions', 'list', '--json')
 		assert.equal(list.code, 0, list.stderr)
 		const listed = list.json() as { id: string; objectId: string; username: string; expiresOn: string }[]
 		assert.deepEqual(listed.map(({ username }) => username).sort(), [people.ada.upn, people.charles.upn])
@@ -153,14 +153,16 @@ describe('the command line (the original’s session_iter, session_clean and che
 	})
 
 	it('checks the settings and what they name', async () => {
-		const passed = await koaMsalCommand(['check'], environment)
+		const passed = await koaMsalCommand(['check', '--json'], environment)
 		assert.equal(passed.code, 0, passed.stdout + passed.stderr)
-		for (const name of ['settings', 'worker threads', 'authority', 'keys', 'store'])
-			assert.match(passed.stdout, new RegExp(`^passed  ${name}`, 'm'))
-		const [answer] = (await koaMsalCommand(['check', '--json'], environment)).json() as [
-			{ ok: boolean; settings: object },
+		const [answer] = passed.json() as [
+			{ ok: boolean; checks: { name: string; ok: boolean }[]; settings: object },
 		]
 		assert.equal(answer.ok, true)
+		assert.deepEqual(
+			answer.checks.map(({ name, ok }) => [name, ok]),
+			['settings', 'worker threads', 'authority', 'keys', 'store', 'notices'].map((name) => [name, true]),
+		)
 		assert.ok(!JSON.stringify(answer).includes(secret) && JSON.stringify(answer.settings).includes('(set, '))
 	})
 
@@ -189,7 +191,8 @@ describe('the command line (the original’s session_iter, session_clean and che
 		const failed = await koaMsalCommand(['check'], away)
 		assert.equal(failed.code, 1, failed.stdout)
 		assert.match(failed.stdout, /^FAILED {2}store: .+\n {8}\S/m)
-		assert.match(failed.stdout, /^passed {2}authority/m)
+		for (const name of ['settings', 'worker threads', 'authority', 'keys'])
+			assert.match(failed.stdout, new RegExp(`^passed {2}${name}$`, 'm'))
 		const list = await koaMsalHere(['sessions', 'list'], away)
 		assert.equal(list.code, 1)
 		for (const { stdout, stderr } of [failed, list])
