@@ -65,6 +65,22 @@ describe('the credential of a session', () => {
 		assert.equal(world.standIn.count('token', 'refresh_token'), 1)
 	})
 
+	it('takes a scope of Graph’s by either of its names, from memory and from the store', async () => {
+		const names = ['User.Read', `${GRAPH}/User.Read`]
+		const [short, full] = await Promise.all(names.map((name) => credential.getToken(name)))
+		assert.deepEqual(full, short)
+		const session = app.seen.session
+		for (const name of names) {
+			const token = await app.broker.acquireSilent(session, { scopes: [name], forceRefresh: true })
+			for (const other of names)
+				assert.equal(
+					(await app.broker.acquireSilent(session, { scopes: [other] })).accessToken,
+					token.accessToken,
+				)
+		}
+		assert.equal(world.standIn.count('token'), 2)
+	})
+
 	it('refuses another tenant than the person’s, before anything else', async () => {
 		const { tenantId } = world.standIn
 		assert.ok(await credential.getToken(scope, { tenantId }))
