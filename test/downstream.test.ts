@@ -498,6 +498,8 @@ describe('a downstream call', () => {
 			'no base64': 'Bearer error="insufficient_claims", claims="***"',
 			'no JSON': `Bearer error="insufficient_claims", claims="${encoded('claims')}"`,
 			'no object': `Bearer error="insufficient_claims", claims="${encoded('[1]')}"`,
+			'no object for a token': `Bearer error="insufficient_claims", claims="${encoded('{"access_token":"x"}')}"`,
+			'nothing for a token': `Bearer error="insufficient_claims", claims="${encoded('{"id_token":null}')}"`,
 			'a longer name': `Bearer no_claims="${encoded(claims)}"`,
 			'in the words of another parameter': `Bearer error_description="say claims=\\"${encoded(claims)}\\""`,
 		}
