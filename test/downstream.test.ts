@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { createReadStream } from 'node:fs'
 import { Readable } from 'node:stream'
 import { after, afterEach, before, describe, it } from 'node:test'
 import { gzipSync } from 'node:zlib'
@@ -290,6 +291,26 @@ describe('a downstream call', () => {
 					[['one,two', 'chunked']],
 				)
 			})
+
+		it('is not taken for whole when its stream fails, nor does the process end', async () => {
+			const missing = createReadStream('/nowhere/to/be/found')
+			await assert.rejects(call('/', { method: 'POST', body: missing }), code('ERR_DOWNSTREAM_UNAVAILABLE'))
+			const broken = async function* () {
+				yield Buffer.from('half')
+				throw new Error('broken')
+			}
+			const body = Readable.from(broken())
+			await assert.rejects(call('/', { method: 'POST', body }), code('ERR_DOWNSTREAM_UNAVAILABLE'))
+			assert.equal(api.calls.length, 0)
+		})
+
+		it('whose stream fails before there is a token ends nothing but the call', async () => {
+			const nobody = app.broker.forSession({})
+			const body = createReadStream('/nowhere/to/be/found')
+			const closed = new Promise<void>((resolve) => body.on('close', () => resolve()))
+			await assert.rejects(nobody.post(api.origin, { scopes, body }), code('ERR_SIGNED_OUT'))
+			await closed
+		})
 
 		it('keeps the type that the caller gives', async () => {
 			const headers = { 'Content-Type': 'application/merge-patch+json' }
