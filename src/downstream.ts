@@ -156,12 +156,14 @@ function startDeadline(url: URL, timeout: number, caller: AbortSignal | undefine
 }
 
 function checkCall(
-	{ method = 'GET', timeout, maxBytes, body, signal }: DownstreamRequest,
+	{ method = 'GET', timeout, maxBytes, body, headers = {}, signal }: DownstreamRequest,
 	defaults: Settings['downstream'],
 ) {
 	if (!methods.has(method)) throw refused(`method should be one of ${[...methods].join(', ')}`)
 	if ((method === 'GET' || method === 'HEAD') && body !== undefined && body !== null)
 		throw refused(`a ${method} has no body`)
+	if (typeof headers !== 'object' || headers === null)
+		throw refused('headers should be an object, or a list of names and values')
 	if (timeout !== undefined && !(timeout >= 1 && timeout <= 300_000))
 		throw refused('timeout should be milliseconds, from 1 to 300000')
 	if (maxBytes !== undefined && !(maxBytes >= 0)) throw refused('maxBytes should be a number of bytes')

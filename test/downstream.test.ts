@@ -334,6 +334,8 @@ describe('a downstream call', () => {
 				{ timeout: Number.NaN },
 				{ maxBytes: -1 },
 				{ signal: {} as AbortSignal },
+				{ headers: null as unknown as Headers },
+				{ headers: 'x: y' as unknown as Headers },
 				{ scopes: 'User.Read' as unknown as string[] },
 				{ scopes: [] },
 			]
