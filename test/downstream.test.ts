@@ -365,6 +365,32 @@ describe('a downstream call', () => {
 				.writeHead(200, { 'content-encoding': 'gzip', 'content-length': packed.length, etag: '"1"' })
 				.end(packed)
 
+		it('has the reason that the API gives, where a Response can have it', async () => {
+			// Node reads them as UTF-8: the first is not, and the second has more than Latin-1 has.
+			for (const [reason, expected] of [
+				['Pas trouvé', ''],
+				[Buffer.from('À la prochaine – merci').toString('latin1'), ''],
+				['Not Found', 'Not Found'],
+			] as const) {
+				api.answer(({ socket }) =>
+					socket?.end(`HTTP/1.1 404 ${reason}\r\ncontent-length: 2\r\n\r\nno`, 'latin1'),
+				)
+				const answer = await call()
+				assert.deepEqual([answer.status, answer.statusText, await answer.text()], [404, expected, 'no'])
+			}
+		})
+
+		it('of a status that none has is no answer, and holds no connection', { timeout: 5000 }, async () => {
+			const closed = new Promise((resolve) => {
+				api.answer((response) => {
+					response.socket?.write('HTTP/1.1 999 Odd\r\ncontent-length: 9\r\n\r\nhalf')
+					response.socket?.on('close', resolve)
+				})
+			})
+			await assert.rejects(call(), code('ERR_DOWNSTREAM_PROTOCOL'))
+			await closed
+		})
+
 		it('unpacks it, and says no more that it is packed', async () => {
 			api.answer(sendPacked)
 			const answer = await call()

@@ -19,9 +19,20 @@ export interface AnswerOptions {
 const packings = /^\s*(?:x-gzip|gzip|deflate|br)(?:\s*,\s*(?:x-gzip|gzip|deflate|br))*\s*$/i
 const ofPacked = new Set(['content-encoding', 'content-length'])
 
-/** The answer as a `Response` of Node's own, with a limit on its body, and `json()` read by the serialiser. */
+/** What a `Response` takes for a reason. undici reads what comes as UTF-8, whatever it is. */
+const isReason = (text: string) => /^[\t\x20-\x7e\x80-\xff]*$/.test(text)
+
+/**
+ * The answer as a `Response` of Node's own, with a limit on its body, and `json()` read by the serialiser.
+ * @throws ERR_DOWNSTREAM_PROTOCOL when its status is one that a `Response` can't have
+ */
 export function toResponse(answer: UndiciResponse, options: AnswerOptions): Response {
-	const { status, statusText, headers, body } = answer
+	const { status, headers, body } = answer
+	if (status > 599) {
+		body?.cancel().catch(() => {})
+		throw new BrokerError('ERR_DOWNSTREAM_PROTOCOL', `${options.url.host} answered with status ${status}.`)
+	}
+	const statusText = isReason(answer.statusText) ? answer.statusText : ''
 	if (!body) options.done()
 	const stream = body ? limited(answer, options) : null
 	// fetch has unpacked the body and left the headers of the packed one: whoever hands the answer on would pass them.
