@@ -98,8 +98,20 @@ export function createDownstream(settings: Settings, http: StreamingHttp): Downs
 					redirects++
 				} else {
 					deadline.met()
-					const { parse } = serialiser
-					return toResponse(answer, { url: at, maxBytes, parse, failure, done: deadline.release })
+					let isRead: (() => void) | undefined
+					return toResponse(answer, {
+						url: at,
+						maxBytes,
+						parse: serialiser.parse,
+						failure,
+						begun: () => {
+							isRead = http.reading()
+						},
+						done: () => {
+							isRead?.()
+							deadline.release()
+						},
+					})
 				}
 				// Read by nobody, it would hold its connection; broken off, it is as good.
 				await answer.body?.cancel().catch(() => {})

@@ -4,6 +4,7 @@ import { Readable } from 'node:stream'
 import { after, afterEach, before, describe, it } from 'node:test'
 import { gzipSync } from 'node:zlib'
 import { API, GRAPH } from '../dev/directory.js'
+import { TokenBroker } from '../src/broker.js'
 import { BrokerError, type DownstreamRequest, type SessionHandle, type SessionLike } from '../src/index.js'
 import {
 	type ApiAnswer,
@@ -707,6 +708,27 @@ describe('a downstream call', () => {
 		} finally {
 			await own.close()
 		}
+	})
+
+	it('is read to its end by who has begun, when its broker is closed, and by nobody else', async () => {
+		const own = await createApplication(world, { secrets, downstream: { allowedHosts: [api.host] } })
+		await own.signIn(own.browser())
+		const closing = own.broker.forSession(own.seen.session)
+		let more: (() => void) | undefined
+		api.answer(
+			(response) => {
+				response.write('first,')
+				more = () => response.end('last')
+			},
+			(response) => response.write('never read'),
+		)
+		const text = (await closing.get(api.origin, { scopes })).text()
+		const unread = await closing.get(api.origin, { scopes })
+		// At the time at which connections are closed.
+		TokenBroker.closeWith(own.broker, async () => more?.())
+		await own.close()
+		assert.equal(await text, 'first,last')
+		await assert.rejects(unread.text(), code('ERR_DOWNSTREAM_UNAVAILABLE'))
 	})
 
 	it('is not made by a broker that was closed; one under way gets its answer', async () => {

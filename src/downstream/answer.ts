@@ -11,6 +11,8 @@ export interface AnswerOptions {
 	readonly parse: (text: string) => unknown
 	/** What is thrown for an error of the connection. */
 	readonly failure: (cause: unknown) => unknown
+	/** Called when somebody begins to read the body. */
+	readonly begun: () => void
 	/** Called when the body has come to its end, or is given up. */
 	readonly done: () => void
 }
@@ -48,12 +50,15 @@ export function toResponse(answer: UndiciResponse, options: AnswerOptions): Resp
  */
 function limited(
 	answer: UndiciResponse,
-	{ url, maxBytes, failure, done }: AnswerOptions,
+	{ url, maxBytes, failure, begun, done }: AnswerOptions,
 ): ReadableStream<Uint8Array> {
 	let reader: ReadableStreamDefaultReader<Uint8Array> | undefined
 	let size = 0
 	const read = async () => {
-		reader ??= (answer.body as ReadableStream<Uint8Array>).getReader()
+		if (!reader) {
+			reader = (answer.body as ReadableStream<Uint8Array>).getReader()
+			begun()
+		}
 		const part = await reader.read()
 		size += part.value?.byteLength ?? 0
 		if (size <= maxBytes) return part
