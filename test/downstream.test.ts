@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { createReadStream } from 'node:fs'
 import { Readable } from 'node:stream'
 import { after, afterEach, before, describe, it } from 'node:test'
-import { gzipSync } from 'node:zlib'
+import * as zlib from 'node:zlib'
 import { API, GRAPH } from '../dev/directory.js'
 import { TokenBroker } from '../src/broker.js'
 import { BrokerError, type DownstreamRequest, type SessionHandle, type SessionLike } from '../src/index.js'
@@ -360,7 +360,7 @@ describe('a downstream call', () => {
 			assert.equal((await reader?.read())?.done, true)
 		})
 
-		const packed = gzipSync('what was packed')
+		const packed = zlib.gzipSync('what was packed')
 		const sendPacked: ApiAnswer = (response) =>
 			response
 				.writeHead(200, { 'content-encoding': 'gzip', 'content-length': packed.length, etag: '"1"' })
@@ -403,6 +403,16 @@ describe('a downstream call', () => {
 			assert.equal((await call()).headers.get('content-encoding'), 'odd')
 		})
 
+		it('says that it is packed exactly when it is, by what not every Node unpacks', async () => {
+			// What is so sent is a frame of zstd (RFC 8878) with one raw block.
+			const frame = Buffer.from(`28b52ffd2004210000${Buffer.from('zstd').toString('hex')}`, 'hex')
+			api.answer((response) => response.writeHead(200, { 'content-encoding': 'zstd' }).end(frame))
+			const answer = await call('/', { headers: { 'accept-encoding': 'zstd' } })
+			const isPacked = answer.headers.get('content-encoding') === 'zstd'
+			assert.equal(isPacked, !('createZstdDecompress' in zlib))
+			assert.deepEqual(Buffer.from(await answer.arrayBuffer()), isPacked ? frame : Buffer.from('zstd'))
+		})
+
 		it('can be handed on by Koa as it is', async () => {
 			const browser = app.browser()
 			await app.signIn(browser)
@@ -412,7 +422,7 @@ describe('a downstream call', () => {
 		})
 
 		it('reads no more than the limit, unpacked', async () => {
-			const large = gzipSync(Buffer.alloc(100_000))
+			const large = zlib.gzipSync(Buffer.alloc(100_000))
 			for (const maxBytes of [99_999, 0, 100_000, Number.POSITIVE_INFINITY]) {
 				api.answer((response) => response.writeHead(200, { 'content-encoding': 'gzip' }).end(large))
 				const read = (await call('/', { maxBytes })).arrayBuffer()

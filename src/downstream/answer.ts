@@ -1,4 +1,5 @@
 import type { ReadableStreamDefaultReader, UnderlyingSource } from 'node:stream/web'
+import * as zlib from 'node:zlib'
 import type { Response as UndiciResponse } from 'undici'
 import { BrokerError } from '../errors.js'
 
@@ -17,8 +18,9 @@ export interface AnswerOptions {
 	readonly done: () => void
 }
 
-/** What fetch unpacks, alone or one in another. */
-const packings = /^\s*(?:x-gzip|gzip|deflate|br)(?:\s*,\s*(?:x-gzip|gzip|deflate|br))*\s*$/i
+/** What fetch unpacks, alone or one in another. It sends no `zstd` for itself, but a browser does that is served. */
+const packing = `(?:x-gzip|gzip|deflate|br${'createZstdDecompress' in zlib ? '|zstd' : ''})`
+const packings = new RegExp(`^\\s*${packing}(?:\\s*,\\s*${packing})*\\s*$`, 'i')
 const ofPacked = new Set(['content-encoding', 'content-length'])
 
 /** What a `Response` takes for a reason. undici reads what comes as UTF-8, whatever it is. */
