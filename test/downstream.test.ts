@@ -21,7 +21,7 @@ const scopes = [`${API}/access_as_user`]
 
 const code = (expected: string) => (error: unknown) => error instanceof BrokerError && error.code === expected
 
-describe('a downstream call', () => {
+describe('a downstream call (request, get, post, put, patch, delete)', () => {
 	let world: World
 	let api: ApiStub
 	/** Not among the allowed hosts. */
@@ -170,6 +170,7 @@ describe('a downstream call', () => {
 			'an API gets none of Graph’s, by default': () => [api.origin, undefined],
 			'nor by name': () => [api.origin, [`${GRAPH}/User.Read`]],
 			'nor in short': () => [api.origin, ['User.Read']],
+			'nor by the name of another cloud': () => [api.origin, ['https://graph.microsoft.us/User.Read']],
 			'nor by number': () => [api.origin, ['00000003-0000-0000-C000-000000000000/.default']],
 			'nor beside its own': () => [api.origin, [...scopes, 'User.Read']],
 			'nor one for nothing but the sign-in': () => [api.origin, ['openid', 'profile']],
@@ -695,7 +696,7 @@ describe('a downstream call', () => {
 		assert.equal(api.connections, 0)
 	})
 
-	it('writes and reads JSON with the setting’s serialiser', async () => {
+	it('writes and reads JSON with the setting’s serialiser (json_dumps, json_loads)', async () => {
 		// One that keeps what JSON loses: dates.
 		const serialiser = {
 			stringify: (value: unknown) => JSON.stringify(value).replace(/"(\d{4}-[^"]+Z)"/g, '{"$date":"$1"}'),

@@ -14,7 +14,7 @@ const scope = `${GRAPH}/.default`
 
 const code = (expected: string) => (error: unknown) => error instanceof BrokerError && error.code === expected
 
-describe('the credential of a session', () => {
+describe('the credential of a session (GraphClient)', () => {
 	let world: World
 	let app: Application
 	let credential: SessionCredential

@@ -42,7 +42,7 @@ const list = async (broker: TokenBroker, filter?: SessionFilter): Promise<Listed
 const usernames = (listed: readonly ListedSession[]) => listed.map(({ account }) => account?.username).sort()
 
 for (const kind of ['memory', 'Redis'] as const)
-	describe(`the sessions of everybody, ${kind}`, () => {
+	describe(`the sessions of everybody (session_iter, session_clean, invalid_sessions), ${kind}`, () => {
 		let world: World
 		let redis: TestRedis
 		let store: MemoryTokenStore | RedisTokenStore

@@ -37,7 +37,7 @@ describe('asking the provider for a sign-in', () => {
 		return page.forms.length > 0 ? browser.press(name) : page
 	}
 
-	describe('getAuthCodeUrl()', () => {
+	describe('getAuthCodeUrl() (initiate_auth_code_flow)', () => {
 		it('passes on everything that can be asked for', async () => {
 			const query = await urlOf({
 				scopes: ['User.Read'],
