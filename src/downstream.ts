@@ -54,8 +54,8 @@ const maxDelays = 3
 const maxRedirects = 5
 
 /**
- * Makes the client for APIs that take the person's token. The token goes to allowed hosts alone, over https, each to
- * its own resource; never along a redirect to another origin.
+ * Makes the client for APIs that take the person's token. The token goes to allowed hosts alone, over https, Microsoft
+ * Graph's to Graph alone; never along a redirect to another origin.
  */
 export function createDownstream(settings: Settings, http: StreamingHttp): DownstreamCall {
 	const { downstream } = settings
