@@ -9,7 +9,7 @@ export interface HeldToken {
 	readonly answer: Promise<AcquiredToken>
 	/** Normalised scopes that were asked for, joined. */
 	readonly scopesKey: string
-	/** Scopes that were granted, in lower case. */
+	/** Scopes that were granted, in the form in which they are compared. */
 	readonly granted: ReadonlySet<string>
 	/** The claims challenge that it was won by. */
 	readonly claims: string | undefined

@@ -1,8 +1,9 @@
 import type { AuthorizationRequest } from './authorization-request.js'
 import type { Settings } from './settings.js'
+import { refused } from './silent-request.js'
 import type { ProviderMetadata } from './wire.js'
 
-/** RFC 6749 4.1.1, RFC 7636 4.3, OpenID Connect Core 3.1.2.1, in the words Entra uses. */
+/** RFC 6749 4.1.1, RFC 7636 4.3, OpenID Connect Core 3.1.2.1, in the words Entra uses. @throws ERR_BAD_REQUEST */
 export function buildAuthorizationUrl(
 	{ auth }: Settings,
 	metadata: ProviderMetadata,
@@ -36,8 +37,13 @@ export function buildAuthorizationUrl(
 		max_age: request.maxAge?.toString(),
 		claims: requestedClaims(request, auth.clientCapabilities),
 	}
-	for (const [name, value] of Object.entries(request.extraQueryParameters ?? {}))
+	// RFC 6749, 3.1: what the address has of its own, as the name of a user flow (`p`), stays as it is.
+	const fixed = new Set([...url.searchParams.keys()].map((name) => name.toLowerCase()))
+	for (const [name, value] of Object.entries(request.extraQueryParameters ?? {})) {
+		if (fixed.has(name.toLowerCase()))
+			throw refused('extraQueryParameters', `cannot set ${name}, which the provider’s address has itself`)
 		url.searchParams.set(name, value)
+	}
 	// After those: whatever they are called, none of them counts before one of these.
 	for (const [name, value] of Object.entries(parameters))
 		if (value !== undefined && value !== '') url.searchParams.set(name, value)

@@ -54,8 +54,8 @@ const maxDelays = 3
 const maxRedirects = 5
 
 /**
- * Makes the client for APIs that take the person's token. The token goes to allowed hosts alone, over https, each to
- * its own resource; never along a redirect to another origin.
+ * Makes the client for APIs that take the person's token. The token goes to allowed hosts alone, over https, Microsoft
+ * Graph's to Graph alone; never along a redirect to another origin.
  */
 export function createDownstream(settings: Settings, http: StreamingHttp): DownstreamCall {
 	const { downstream } = settings
@@ -98,8 +98,20 @@ export function createDownstream(settings: Settings, http: StreamingHttp): Downs
 					redirects++
 				} else {
 					deadline.met()
-					const { parse } = serialiser
-					return toResponse(answer, { url: at, maxBytes, parse, failure, done: deadline.release })
+					let isRead: (() => void) | undefined
+					return toResponse(answer, {
+						url: at,
+						maxBytes,
+						parse: serialiser.parse,
+						failure,
+						begun: () => {
+							isRead = http.reading()
+						},
+						done: () => {
+							isRead?.()
+							deadline.release()
+						},
+					})
 				}
 				// Read by nobody, it would hold its connection; broken off, it is as good.
 				await answer.body?.cancel().catch(() => {})
@@ -156,12 +168,14 @@ function startDeadline(url: URL, timeout: number, caller: AbortSignal | undefine
 }
 
 function checkCall(
-	{ method = 'GET', timeout, maxBytes, body, signal }: DownstreamRequest,
+	{ method = 'GET', timeout, maxBytes, body, headers = {}, signal }: DownstreamRequest,
 	defaults: Settings['downstream'],
 ) {
 	if (!methods.has(method)) throw refused(`method should be one of ${[...methods].join(', ')}`)
 	if ((method === 'GET' || method === 'HEAD') && body !== undefined && body !== null)
 		throw refused(`a ${method} has no body`)
+	if (typeof headers !== 'object' || headers === null)
+		throw refused('headers should be an object, or a list of names and values')
 	if (timeout !== undefined && !(timeout >= 1 && timeout <= 300_000))
 		throw refused('timeout should be milliseconds, from 1 to 300000')
 	if (maxBytes !== undefined && !(maxBytes >= 0)) throw refused('maxBytes should be a number of bytes')

@@ -4,6 +4,7 @@ import {
 	type BodyInit,
 	type Dispatcher,
 	EnvHttpProxyAgent,
+	errors,
 	fetch,
 	Pool,
 	type Response as UndiciResponse,
@@ -51,7 +52,7 @@ export interface Http {
 	(url: string, options?: HttpRequest): Promise<HttpAnswer>
 	/**
 	 * Takes no more calls, and lets those under way come to their end or deadline; streamed ones, to the beginning of
-	 * their answer.
+	 * their answer, and to its end when it is being read, for as long as a whole exchange may take.
 	 */
 	close(): Promise<void>
 }
@@ -63,6 +64,8 @@ export interface StreamingHttp extends Http {
 	 * @throws what `fetch` throws
 	 */
 	stream(url: URL, request: StreamedRequest): Promise<UndiciResponse>
+	/** Says that somebody has begun to read a streamed answer. @returns says that they have done so */
+	reading(): () => void
 }
 
 const defaultMaxBytes = 1024 * 1024
@@ -92,9 +95,14 @@ export function createHttp({ timeout, ca, proxy, noProxy = '' }: NetworkSettings
 		: new Agent({ connect: tls, ...limits })
 
 	const underWay = new Set<Promise<unknown>>()
+	let closed = false
+	const requireOpen = () => {
+		if (closed) throw new errors.ClientClosedError()
+	}
 	const exchange = async (url: string, options: HttpRequest = {}): Promise<HttpAnswer> => {
 		let call: Promise<HttpAnswer> | undefined
 		try {
+			requireOpen()
 			call = dispatch(dispatcher, new URL(url), options, timeout)
 			underWay.add(call)
 			return await call
@@ -108,6 +116,7 @@ export function createHttp({ timeout, ca, proxy, noProxy = '' }: NetworkSettings
 		}
 	}
 	const stream = async (url: URL, { body, idleTimeout, ...request }: StreamedRequest) => {
+		requireOpen()
 		const call = fetch(url, {
 			...request,
 			...(body !== undefined && { body, duplex: 'half' }),
@@ -125,13 +134,33 @@ export function createHttp({ timeout, ca, proxy, noProxy = '' }: NetworkSettings
 			underWay.delete(call)
 		}
 	}
+	const readers = new Set<symbol>()
+	let nobodyReads: (() => void) | undefined
+	const reading = () => {
+		const reader = Symbol()
+		readers.add(reader)
+		return () => {
+			readers.delete(reader)
+			if (readers.size === 0) nobodyReads?.()
+		}
+	}
+	const allRead = async () => {
+		if (readers.size === 0) return
+		const late = setTimeout(() => nobodyReads?.(), timeout)
+		await new Promise<void>((resolve) => {
+			nobodyReads = resolve
+		})
+		clearTimeout(late)
+	}
 	const close = async () => {
-		// Takes no more calls, but would wait for connections, too: to a proxy that is silent, and for nobody any more.
-		dispatcher.close().catch(() => {})
+		// undici's own close() would wait for connections to a proxy that is silent, and let go of those that it leaves open:
+		// destroy() finds them no more, and an answer that nobody reads keeps the process for as long as it may pause.
+		closed = true
 		await Promise.allSettled(underWay)
+		await allRead()
 		await dispatcher.destroy()
 	}
-	return Object.assign(exchange, { stream, close })
+	return Object.assign(exchange, { stream, reading, close })
 }
 
 /** undici's `request` would do, but for its stream and its signal, which cost as much again as the call itself. */

@@ -1,22 +1,21 @@
 import { LRUCache } from 'lru-cache'
+import { canonicalScope } from './canonical-scope.js'
 
 /** Scopes that every request to the provider carries; they choose no resource and play no part in a key. */
 const oidcScopes = new Set(['openid', 'profile', 'email', 'offline_access'])
 
-/** Scopes as a key needs them: case and order mean nothing to the provider. */
+/** Scopes as a key needs them: case, order and Graph's address before its own mean nothing to the provider. */
 export interface NormalisedScopes {
 	/** As asked, without repetitions: what goes to the provider. */
 	readonly asked: readonly string[]
-	/** In lower case, sorted, without OpenID Connect's own. */
+	/** As {@link canonicalScope} writes them, sorted, without OpenID Connect's own. */
 	readonly wanted: readonly string[]
 	readonly key: string
 }
 
 export function normaliseScopes(scopes: readonly string[]): NormalisedScopes {
 	const asked = [...new Set(scopes)]
-	const wanted = [...new Set(asked.map((scope) => scope.toLowerCase()))]
-		.filter((scope) => !oidcScopes.has(scope))
-		.sort()
+	const wanted = [...new Set(asked.map(canonicalScope))].filter((scope) => !oidcScopes.has(scope)).sort()
 	return Object.freeze({ asked, wanted, key: wanted.join(' ') })
 }
 
@@ -29,7 +28,7 @@ export function shareScope(some: ReadonlySet<string>, others: ReadonlySet<string
 /** Scopes as the provider granted them. Frozen, and the same object for everybody who is granted the same. */
 export interface GrantedScopes {
 	readonly list: readonly string[]
-	/** In lower case. */
+	/** As {@link canonicalScope} writes them. */
 	readonly set: ReadonlySet<string>
 }
 
@@ -42,7 +41,7 @@ export function grantedScopes(scopes: readonly string[]): GrantedScopes {
 	if (!known) {
 		known = Object.freeze({
 			list: Object.freeze([...scopes]),
-			set: new Set(scopes.map((scope) => scope.toLowerCase())),
+			set: new Set(scopes.map(canonicalScope)),
 		})
 		granted.set(text, known)
 	}

@@ -2,7 +2,7 @@ import { BrokerError } from './errors.js'
 import type { SessionTicket } from './session.js'
 import { createSessionIds, type SessionIds } from './session-id.js'
 import type { Settings } from './settings.js'
-import { checkUserReference } from './user-reference.js'
+import { checkUserReference, comparable } from './user-reference.js'
 import type {
 	CleanCounts,
 	FoundPartition,
@@ -202,10 +202,9 @@ function passes(
 	{ account }: Pick<ListedPartition, 'account'>,
 	{ tenantId, objectId }: SessionFilter,
 ): boolean {
-	return (
-		(tenantId === undefined || account?.tenantId === tenantId) &&
-		(objectId === undefined || account?.objectId === objectId)
-	)
+	const fits = (id: string | undefined, wanted: string | undefined) =>
+		wanted === undefined || (id !== undefined && comparable(id) === comparable(wanted))
+	return fits(account?.tenantId, tenantId) && fits(account?.objectId, objectId)
 }
 
 /** @throws ERR_BAD_REQUEST: a filter that is misspelt must not list everybody */

@@ -45,12 +45,14 @@ export function checkSilentRequest(request: unknown): SilentRequest {
 	}
 }
 
-/** @throws ERR_BAD_REQUEST when the text is no JSON object */
+/** @throws ERR_BAD_REQUEST when the text is no JSON object, or asks for the claims of a token by none */
 export function checkClaims(claims: unknown): void {
 	checkText(claims, 'claims')
 	try {
 		const value: unknown = JSON.parse(claims as string)
-		if (typeof value === 'object' && value !== null && !Array.isArray(value)) return
+		// OpenID Connect Core 5.5. MSAL would fail on the first two that are something else.
+		const members = ['access_token', 'id_token', 'userinfo']
+		if (isObject(value) && members.every((name) => !(name in value) || isObject(value[name]))) return
 	} catch {
 		// Told below.
 	}
@@ -72,6 +74,10 @@ export function checkScopes(scopes: unknown, field = 'scopes', least = 1): void 
 export function checkText(value: unknown, field: string, longest = maxText): void {
 	if (typeof value !== 'string' || value.length > longest)
 		throw refused(field, `should be a text of at most ${longest} characters`)
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+	return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 export function refused(field: string, rule: string): BrokerError {

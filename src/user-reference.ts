@@ -45,10 +45,15 @@ export function requireOneUser(found: readonly { readonly account: SignedInAccou
 }
 
 function idOf(tenantId: string, objectId: string): string {
-	return JSON.stringify(['user', tenantId, objectId])
+	return JSON.stringify(['user', comparable(tenantId), comparable(objectId)])
+}
+
+/** An id as it is compared: a GUID in either case is one (RFC 9562, 4); a `sub` in the place of one is as it is. */
+export function comparable(id: string): string {
+	return /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i.test(id) ? id.toLowerCase() : id
 }
 
 /** Upper and lower case make no difference in a name; accents and look-alikes do. */
 function aliasOf(tenantId: string, name: string): string {
-	return JSON.stringify(['alias', tenantId, name.normalize('NFC').toLowerCase()])
+	return JSON.stringify(['alias', comparable(tenantId), name.normalize('NFC').toLowerCase()])
 }

@@ -19,7 +19,7 @@ import { freePort, startRedis, type TestRedis } from './support/redis.js'
 type Overrides = Omit<Partial<KoaMsalOptions>, 'auth'> & { readonly authority?: string }
 type Checks = Partial<Record<ConnectivityCheck['name'], ConnectivityCheck>>
 
-describe('what a broker reaches (the original’s check_proxy)', () => {
+describe('what a broker reaches (check_proxy)', () => {
 	let world: World
 	let redis: TestRedis
 	let proxy: Server

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
+import { createReadStream } from 'node:fs'
 import { Readable } from 'node:stream'
 import { after, afterEach, before, describe, it } from 'node:test'
-import { gzipSync } from 'node:zlib'
+import * as zlib from 'node:zlib'
 import { API, GRAPH } from '../dev/directory.js'
+import { TokenBroker } from '../src/broker.js'
 import { BrokerError, type DownstreamRequest, type SessionHandle, type SessionLike } from '../src/index.js'
 import {
 	type ApiAnswer,
@@ -19,7 +21,7 @@ const scopes = [`${API}/access_as_user`]
 
 const code = (expected: string) => (error: unknown) => error instanceof BrokerError && error.code === expected
 
-describe('a downstream call', () => {
+describe('a downstream call (request, get, post, put, patch, delete)', () => {
 	let world: World
 	let api: ApiStub
 	/** Not among the allowed hosts. */
@@ -168,6 +170,7 @@ describe('a downstream call', () => {
 			'an API gets none of Graph’s, by default': () => [api.origin, undefined],
 			'nor by name': () => [api.origin, [`${GRAPH}/User.Read`]],
 			'nor in short': () => [api.origin, ['User.Read']],
+			'nor by the name of another cloud': () => [api.origin, ['https://graph.microsoft.us/User.Read']],
 			'nor by number': () => [api.origin, ['00000003-0000-0000-C000-000000000000/.default']],
 			'nor beside its own': () => [api.origin, [...scopes, 'User.Read']],
 			'nor one for nothing but the sign-in': () => [api.origin, ['openid', 'profile']],
@@ -291,6 +294,26 @@ describe('a downstream call', () => {
 				)
 			})
 
+		it('is not taken for whole when its stream fails, nor does the process end', async () => {
+			const missing = createReadStream('/nowhere/to/be/found')
+			await assert.rejects(call('/', { method: 'POST', body: missing }), code('ERR_DOWNSTREAM_UNAVAILABLE'))
+			const broken = async function* () {
+				yield Buffer.from('half')
+				throw new Error('broken')
+			}
+			const body = Readable.from(broken())
+			await assert.rejects(call('/', { method: 'POST', body }), code('ERR_DOWNSTREAM_UNAVAILABLE'))
+			assert.equal(api.calls.length, 0)
+		})
+
+		it('whose stream fails before there is a token ends nothing but the call', async () => {
+			const nobody = app.broker.forSession({})
+			const body = createReadStream('/nowhere/to/be/found')
+			const closed = new Promise<void>((resolve) => body.on('close', () => resolve()))
+			await assert.rejects(nobody.post(api.origin, { scopes, body }), code('ERR_SIGNED_OUT'))
+			await closed
+		})
+
 		it('keeps the type that the caller gives', async () => {
 			const headers = { 'Content-Type': 'application/merge-patch+json' }
 			await (await handle.patch(api.origin, { scopes, body: { a: 1 }, headers })).json()
@@ -313,6 +336,8 @@ describe('a downstream call', () => {
 				{ timeout: Number.NaN },
 				{ maxBytes: -1 },
 				{ signal: {} as AbortSignal },
+				{ headers: null as unknown as Headers },
+				{ headers: 'x: y' as unknown as Headers },
 				{ scopes: 'User.Read' as unknown as string[] },
 				{ scopes: [] },
 			]
@@ -336,11 +361,37 @@ describe('a downstream call', () => {
 			assert.equal((await reader?.read())?.done, true)
 		})
 
-		const packed = gzipSync('what was packed')
+		const packed = zlib.gzipSync('what was packed')
 		const sendPacked: ApiAnswer = (response) =>
 			response
 				.writeHead(200, { 'content-encoding': 'gzip', 'content-length': packed.length, etag: '"1"' })
 				.end(packed)
+
+		it('has the reason that the API gives, where a Response can have it', async () => {
+			// Node reads them as UTF-8: the first is not, and the second has more than Latin-1 has.
+			for (const [reason, expected] of [
+				['Pas trouvé', ''],
+				[Buffer.from('À la prochaine – merci').toString('latin1'), ''],
+				['Not Found', 'Not Found'],
+			] as const) {
+				api.answer(({ socket }) =>
+					socket?.end(`HTTP/1.1 404 ${reason}\r\ncontent-length: 2\r\n\r\nno`, 'latin1'),
+				)
+				const answer = await call()
+				assert.deepEqual([answer.status, answer.statusText, await answer.text()], [404, expected, 'no'])
+			}
+		})
+
+		it('of a status that none has is no answer, and holds no connection', { timeout: 5000 }, async () => {
+			const closed = new Promise((resolve) => {
+				api.answer((response) => {
+					response.socket?.write('HTTP/1.1 999 Odd\r\ncontent-length: 9\r\n\r\nhalf')
+					response.socket?.on('close', resolve)
+				})
+			})
+			await assert.rejects(call(), code('ERR_DOWNSTREAM_PROTOCOL'))
+			await closed
+		})
 
 		it('unpacks it, and says no more that it is packed', async () => {
 			api.answer(sendPacked)
@@ -353,6 +404,16 @@ describe('a downstream call', () => {
 			assert.equal((await call()).headers.get('content-encoding'), 'odd')
 		})
 
+		it('says that it is packed exactly when it is, by what not every Node unpacks', async () => {
+			// What is so sent is a frame of zstd (RFC 8878) with one raw block.
+			const frame = Buffer.from(`28b52ffd2004210000${Buffer.from('zstd').toString('hex')}`, 'hex')
+			api.answer((response) => response.writeHead(200, { 'content-encoding': 'zstd' }).end(frame))
+			const answer = await call('/', { headers: { 'accept-encoding': 'zstd' } })
+			const isPacked = answer.headers.get('content-encoding') === 'zstd'
+			assert.equal(isPacked, !('createZstdDecompress' in zlib))
+			assert.deepEqual(Buffer.from(await answer.arrayBuffer()), isPacked ? frame : Buffer.from('zstd'))
+		})
+
 		it('can be handed on by Koa as it is', async () => {
 			const browser = app.browser()
 			await app.signIn(browser)
@@ -362,7 +423,7 @@ describe('a downstream call', () => {
 		})
 
 		it('reads no more than the limit, unpacked', async () => {
-			const large = gzipSync(Buffer.alloc(100_000))
+			const large = zlib.gzipSync(Buffer.alloc(100_000))
 			for (const maxBytes of [99_999, 0, 100_000, Number.POSITIVE_INFINITY]) {
 				api.answer((response) => response.writeHead(200, { 'content-encoding': 'gzip' }).end(large))
 				const read = (await call('/', { maxBytes })).arrayBuffer()
@@ -498,6 +559,8 @@ describe('a downstream call', () => {
 			'no base64': 'Bearer error="insufficient_claims", claims="***"',
 			'no JSON': `Bearer error="insufficient_claims", claims="${encoded('claims')}"`,
 			'no object': `Bearer error="insufficient_claims", claims="${encoded('[1]')}"`,
+			'no object for a token': `Bearer error="insufficient_claims", claims="${encoded('{"access_token":"x"}')}"`,
+			'nothing for a token': `Bearer error="insufficient_claims", claims="${encoded('{"id_token":null}')}"`,
 			'a longer name': `Bearer no_claims="${encoded(claims)}"`,
 			'in the words of another parameter': `Bearer error_description="say claims=\\"${encoded(claims)}\\""`,
 		}
@@ -633,7 +696,7 @@ describe('a downstream call', () => {
 		assert.equal(api.connections, 0)
 	})
 
-	it('writes and reads JSON with the setting’s serialiser', async () => {
+	it('writes and reads JSON with the setting’s serialiser (json_dumps, json_loads)', async () => {
 		// One that keeps what JSON loses: dates.
 		const serialiser = {
 			stringify: (value: unknown) => JSON.stringify(value).replace(/"(\d{4}-[^"]+Z)"/g, '{"$date":"$1"}'),
@@ -656,6 +719,27 @@ describe('a downstream call', () => {
 		} finally {
 			await own.close()
 		}
+	})
+
+	it('is read to its end by who has begun, when its broker is closed, and by nobody else', async () => {
+		const own = await createApplication(world, { secrets, downstream: { allowedHosts: [api.host] } })
+		await own.signIn(own.browser())
+		const closing = own.broker.forSession(own.seen.session)
+		let more: (() => void) | undefined
+		api.answer(
+			(response) => {
+				response.write('first,')
+				more = () => response.end('last')
+			},
+			(response) => response.write('never read'),
+		)
+		const text = (await closing.get(api.origin, { scopes })).text()
+		const unread = await closing.get(api.origin, { scopes })
+		// At the time at which connections are closed.
+		TokenBroker.closeWith(own.broker, async () => more?.())
+		await own.close()
+		assert.equal(await text, 'first,last')
+		await assert.rejects(unread.text(), code('ERR_DOWNSTREAM_UNAVAILABLE'))
 	})
 
 	it('is not made by a broker that was closed; one under way gets its answer', async () => {

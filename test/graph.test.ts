@@ -10,7 +10,7 @@ import { type Application, createApplication, createWorld, type World } from './
 const secrets = ['a test secret of more than 32 bytes: 0123456789']
 const groupsPath = '/v1.0/me/transitiveMemberOf'
 
-describe('what Microsoft Graph says of a person', () => {
+describe('what Microsoft Graph says of a person (get_user_info, get_manager_info, retry)', () => {
 	let world: World
 	let app: Application
 	before(async () => {

@@ -403,6 +403,25 @@ describe('import: the sessions of aiohttp_msal', () => {
 		assert.ok(near(long.tokens, 7 * day) && near(long.note, 90 * day), JSON.stringify(long))
 	})
 
+	it('is found by its user not before it is there: a clean-up meanwhile would take what is not', async () => {
+		await put(pythonRecord(pythonCache(await tokensOf('Ada Lovelace'))))
+		const monitor = await client.monitor()
+		const commands: string[] = []
+		const done = new Promise<void>((resolve) => {
+			monitor.on('monitor', (_time: string, [name = '', key = '']: string[]) => {
+				const kind = /^koa-msal:\w+:([a-z]):/.exec(key)?.[1]
+				commands.push(`${name.toLowerCase()} ${kind}`)
+				// The note, which comes last.
+				if (commands.at(-1) === 'set o') resolve()
+			})
+		})
+		await runImport()
+		await done
+		monitor.disconnect()
+		const written = commands.filter((command) => ['hset t', 'zadd i'].includes(command))
+		assert.deepEqual([...new Set(written)], ['hset t', 'zadd i'])
+	})
+
 	it('believes no record: the refresh token of one person does not let in as another', async () => {
 		const [ada, charles] = [await tokensOf('Ada Lovelace'), await tokensOf('Charles Babbage')]
 		const id = await put(pythonRecord(pythonCache({ ...ada, refreshToken: charles.refreshToken })))

@@ -8,8 +8,7 @@ import { secret, signIn } from './cluster/setting.js'
 import { createWorld, type World } from './support/application.js'
 import { startRedis, type TestRedis } from './support/redis.js'
 
-/** The original's `app_kwargs`. */
-describe('the options of MSAL', () => {
+describe('the options of MSAL (app_kwargs)', () => {
 	let world: World
 	let redis: TestRedis
 	before(async () => {

@@ -139,6 +139,26 @@ describe('calls to the provider', () => {
 		})
 	})
 
+	it('streamed ones that are being read are waited for, no longer than for a whole one', async () => {
+		const http = createHttp({ timeout: 300, ca: tls.ca })
+		const [first, second] = [http.reading(), http.reading()]
+		let closed = false
+		const closing = http.close().then(() => {
+			closed = true
+		})
+		first()
+		await assert.rejects(http(`${origin}/`), code('ERR_IDP_UNAVAILABLE'))
+		assert.equal(closed, false)
+		second()
+		await closing
+
+		const abandoned = createHttp({ timeout: 300, ca: tls.ca })
+		abandoned.reading()
+		const started = performance.now()
+		await abandoned.close()
+		assert.ok(performance.now() - started >= 290)
+	})
+
 	it('under way come to their end while the client closes', async () => {
 		const http = createHttp({ timeout: 1000, ca: tls.ca })
 		const call = http(`${origin}/`)

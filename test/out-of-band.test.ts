@@ -42,7 +42,7 @@ const code = (expected: string) => (error: unknown) => {
 }
 
 for (const kind of ['memory', 'Redis'] as const)
-	describe(`a token of somebody who is not there, ${kind}`, () => {
+	describe(`a token of somebody who is not there (redis_tools.get_session), ${kind}`, () => {
 		let world: World
 		let redis: TestRedis
 		let broker: TokenBroker

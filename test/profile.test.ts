@@ -48,7 +48,7 @@ interface Session {
 	readonly msal: SessionTicket
 }
 
-describe('the profile that a sign-in loads', () => {
+describe('the profile that a sign-in loads (acquire_token_by_auth_code_flow_plus)', () => {
 	let world: World
 	let none: Application
 	let user: Application
@@ -97,7 +97,7 @@ describe('the profile that a sign-in loads', () => {
 		assert.ok(!('mail' in session.msal.account) && !('manager' in session.msal))
 	})
 
-	it('is the mail address of the user', async () => {
+	it('is the mail address of the user (mail)', async () => {
 		const { session, asked, handle, browser } = await signIn(user, nora)
 		assert.deepEqual(asked, ['/v1.0/me'])
 		assert.deepEqual([handle.name, handle.mail, handle.managerName], [nora.name, nora.mail, undefined])
@@ -115,7 +115,7 @@ describe('the profile that a sign-in loads', () => {
 		assert.equal(session.msal.account.objectId, nora.oid)
 	})
 
-	it('is the manager as well, asked for at the same time and with the same token', async () => {
+	it('is the manager as well (manager_name, manager_mail), asked for at the same time and with the same token', async () => {
 		world.graph.inject({ path: '/v1.0/me', delayMs: 300 }, { path: '/v1.0/me/manager', delayMs: 300 })
 		world.standIn.clearLog()
 		const under = signIn(both, nora)

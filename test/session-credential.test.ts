@@ -14,7 +14,7 @@ const scope = `${GRAPH}/.default`
 
 const code = (expected: string) => (error: unknown) => error instanceof BrokerError && error.code === expected
 
-describe('the credential of a session', () => {
+describe('the credential of a session (GraphClient)', () => {
 	let world: World
 	let app: Application
 	let credential: SessionCredential
@@ -63,6 +63,22 @@ describe('the credential of a session', () => {
 		const after = await credential.getToken(scope, { claims, enableCae: true })
 		assert.notEqual(after.token, before.token)
 		assert.equal(world.standIn.count('token', 'refresh_token'), 1)
+	})
+
+	it('takes a scope of Graph’s by either of its names, from memory and from the store', async () => {
+		const names = ['User.Read', `${GRAPH}/User.Read`]
+		const [short, full] = await Promise.all(names.map((name) => credential.getToken(name)))
+		assert.deepEqual(full, short)
+		const session = app.seen.session
+		for (const name of names) {
+			const token = await app.broker.acquireSilent(session, { scopes: [name], forceRefresh: true })
+			for (const other of names)
+				assert.equal(
+					(await app.broker.acquireSilent(session, { scopes: [other] })).accessToken,
+					token.accessToken,
+				)
+		}
+		assert.equal(world.standIn.count('token'), 2)
 	})
 
 	it('refuses another tenant than the person’s, before anything else', async () => {

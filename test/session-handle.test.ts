@@ -13,7 +13,7 @@ const scopes = [`${API}/access_as_user`]
 
 const code = (expected: string) => (error: unknown) => error instanceof BrokerError && error.code === expected
 
-describe('the handle of a session', () => {
+describe('the handle of a session (AsyncMSAL, from_request)', () => {
 	let world: World
 	let api: ApiStub
 	let app: Application
@@ -27,7 +27,7 @@ describe('the handle of a session', () => {
 		await Promise.all([api.close(), world.close()])
 	})
 
-	it('says who is signed in, and acquires their tokens', async () => {
+	it('says who is signed in (name, authenticated), and acquires their tokens (get_token)', async () => {
 		await app.signIn(app.browser())
 		const handle = app.broker.forSession(app.seen.session)
 		assert.equal(handle.authenticated, true)
@@ -54,7 +54,7 @@ describe('the handle of a session', () => {
 		assert.equal(handle.authenticated, false)
 	})
 
-	it('calls with each of its verbs', async () => {
+	it('calls with each of its verbs (request, get, post, put, patch, delete)', async () => {
 		await app.signIn(app.browser())
 		const handle = app.broker.forSession(app.seen.session)
 		api.clear()
@@ -81,7 +81,7 @@ describe('the handle of a session', () => {
 	})
 })
 
-describe('several brokers in one process', () => {
+describe('several brokers in one process (AsyncMSAL, app_kwargs)', () => {
 	const tenantId = '22222222-2222-4333-8444-555555555555'
 	let contoso: World
 	let fabrikam: World

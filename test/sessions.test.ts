@@ -42,7 +42,7 @@ const list = async (broker: TokenBroker, filter?: SessionFilter): Promise<Listed
 const usernames = (listed: readonly ListedSession[]) => listed.map(({ account }) => account?.username).sort()
 
 for (const kind of ['memory', 'Redis'] as const)
-	describe(`the sessions of everybody, ${kind}`, () => {
+	describe(`the sessions of everybody (session_iter, session_clean, invalid_sessions), ${kind}`, () => {
 		let world: World
 		let redis: TestRedis
 		let store: MemoryTokenStore | RedisTokenStore
@@ -100,6 +100,7 @@ for (const kind of ['memory', 'Redis'] as const)
 				[{ tenantId }, [ada.upn, grace.upn]],
 				[{ objectId: grace.oid }, [grace.upn]],
 				[{ tenantId, objectId: ada.oid }, [ada.upn]],
+				[{ tenantId, objectId: ada.oid.toUpperCase() }, [ada.upn]],
 				[{ tenantId: 'another', objectId: ada.oid }, []],
 				[{ objectId: ada.oid.slice(0, -1) }, []],
 			] as const)
@@ -118,6 +119,9 @@ for (const kind of ['memory', 'Redis'] as const)
 			)
 			const ids = (await list(app.broker)).map(({ id }) => id)
 			assert.deepEqual(found.map(({ id }) => id).sort(), ids.sort())
+			const capitals = { tenantId, objectId: ada.oid.toUpperCase() }
+			assert.deepEqual(await app.broker.sessions.find(capitals), found)
+			assert.equal(await app.broker.sessions.revoke(capitals), 2, 'who is to be gone is not overlooked')
 		})
 
 		it('are ended by id: that one, with its web session, and no other', async () => {

@@ -37,7 +37,7 @@ describe('asking the provider for a sign-in', () => {
 		return page.forms.length > 0 ? browser.press(name) : page
 	}
 
-	describe('getAuthCodeUrl()', () => {
+	describe('getAuthCodeUrl() (initiate_auth_code_flow)', () => {
 		it('passes on everything that can be asked for', async () => {
 			const query = await urlOf({
 				scopes: ['User.Read'],
@@ -115,6 +115,29 @@ describe('asking the provider for a sign-in', () => {
 						(error) => error instanceof BrokerError && error.code === 'ERR_BAD_REQUEST',
 						written,
 					)
+		})
+
+		it('keeps what the provider’s address has of its own', async () => {
+			const { authority } = world.standIn
+			const authorityMetadata = JSON.stringify({
+				issuer: `${authority}/v2.0`,
+				authorization_endpoint: `${authority}/oauth2/v2.0/authorize?p=b2c_1_strict`,
+				token_endpoint: `${authority}/oauth2/v2.0/token`,
+				jwks_uri: `${authority}/discovery/v2.0/keys`,
+			})
+			const own = await createApplication(world, { auth: { authorityMetadata } })
+			try {
+				const { url } = await own.broker.getAuthCodeUrl({ extraQueryParameters: { ui_locales: 'de' } })
+				const query = new URL(url).searchParams
+				assert.deepEqual([query.get('p'), query.get('ui_locales')], ['b2c_1_strict', 'de'])
+				for (const name of ['p', 'P'])
+					await assert.rejects(
+						own.broker.getAuthCodeUrl({ extraQueryParameters: { [name]: 'b2c_1_lax' } }),
+						(error) => error instanceof BrokerError && error.code === 'ERR_BAD_REQUEST',
+					)
+			} finally {
+				await own.close()
+			}
 		})
 	})
 

@@ -245,6 +245,8 @@ describe('findAccessToken', () => {
 		assert.equal(find({ realm: 'common' }), 'token')
 		assert.equal(find({}, { scopes: ['MAIL.READ', 'offline_access', 'user.read'] }), 'token')
 		assert.equal(find({}, { scopes: ['OpenID', 'offline_access'] }), 'token')
+		assert.equal(find({}, { scopes: ['https://graph.microsoft.com/User.Read'] }), 'token')
+		assert.equal(find({ target: 'https://graph.microsoft.com/User.Read' }), 'token')
 	})
 
 	for (const [what, change, wants] of [

@@ -116,6 +116,17 @@ describe('what a refresh brought, in the cache', () => {
 		assert.ok(replaced > 10, `in ${replaced} runs a token was replaced`)
 	})
 
+	it('takes the place of a token of Graph’s that was stored by the other name of its scope', () => {
+		const held = { target: 'User.Read', realm: tenantId, id: 1 }
+		const fresh = { target: 'https://graph.microsoft.com/User.Read', realm: tenantId, id: 2 }
+		const parse = (one: typeof held) => parseTokenCache(withTokens([one]))
+		const cache = withRefreshed(parse(held), parse(fresh))
+		assert.deepEqual(
+			Object.values(cache.AccessToken ?? {}).map(({ secret }) => secret),
+			['token 2'],
+		)
+	})
+
 	it('replaces a refresh token that was stored under another name of the cloud', () => {
 		const cache: TokenCacheJson = {
 			RefreshToken: {

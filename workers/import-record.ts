@@ -61,13 +61,14 @@ async function keep(
 	const lifetime = Math.min(rest, absoluteTimeout)
 	let added = false
 	try {
-		await enterSession(account, partition, Date.now() + lifetime)
 		await redisStore.create(partition, {
 			sealed: sealCache(partition, cache),
 			expiresOn: latestExpiry(cache),
 			lifetime,
 			mark: markOf(account),
 		})
+		// Not before: it may end sooner than a sign-in of now, by which a clean-up tells what is still under way.
+		await enterSession(account, partition, Date.now() + lifetime)
 		added = await redisStore.imported.add(name, sealImported(name, { partition, account }), rest)
 		return added
 	} finally {

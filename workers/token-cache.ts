@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { canonicalScope } from '../src/canonical-scope.js'
 import { BrokerError } from '../src/errors.js'
 import type { WireToken } from '../src/wire.js'
 
@@ -122,7 +123,7 @@ export function findAccessToken(
 		readonly beyond: number
 	},
 ): WireToken | undefined {
-	const asked = wanted.scopes.map((scope) => scope.toLowerCase())
+	const asked = wanted.scopes.map(canonicalScope)
 	const others = asked.filter((scope) => !oidcScopes.has(scope))
 	// Nothing is granted by that name: it asks for a refresh token.
 	const scopes = others.length > 0 ? others : asked.filter((scope) => scope !== 'offline_access')
@@ -136,7 +137,7 @@ export function findAccessToken(
 		if (typeof secret !== 'string' || typeof target !== 'string' || secret === '') continue
 		if (!(expiresOn > wanted.beyond)) continue
 		const granted = target.split(' ')
-		const held = new Set(granted.map((scope) => scope.toLowerCase()))
+		const held = new Set(granted.map(canonicalScope))
 		if (!scopes.every((scope) => held.has(scope))) continue
 		const refreshOn = toTime(entry.refresh_on)
 		return {
@@ -242,11 +243,11 @@ function replaces(fresh: CacheEntry, held: CacheEntry): boolean {
 	return scopesOf(held.target).some((scope) => granted.has(scope))
 }
 
-/** Scopes that choose a resource, in lower case. */
+/** Scopes that choose a resource, in the form in which they are compared. */
 function scopesOf(target: string | undefined): string[] {
 	return (target ?? '')
-		.toLowerCase()
 		.split(' ')
+		.map(canonicalScope)
 		.filter((scope) => scope !== '' && !oidcScopes.has(scope))
 }
 

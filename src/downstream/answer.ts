@@ -1,4 +1,5 @@
 import type { ReadableStreamDefaultReader, UnderlyingSource } from 'node:stream/web'
+import * as zlib from 'node:zlib'
 import type { Response as UndiciResponse } from 'undici'
 import { BrokerError } from '../errors.js'
 
@@ -11,17 +12,31 @@ export interface AnswerOptions {
 	readonly parse: (text: string) => unknown
 	/** What is thrown for an error of the connection. */
 	readonly failure: (cause: unknown) => unknown
+	/** Called when somebody begins to read the body. */
+	readonly begun: () => void
 	/** Called when the body has come to its end, or is given up. */
 	readonly done: () => void
 }
 
-/** What fetch unpacks, alone or one in another. */
-const packings = /^\s*(?:x-gzip|gzip|deflate|br)(?:\s*,\s*(?:x-gzip|gzip|deflate|br))*\s*$/i
+/** What fetch unpacks, alone or one in another. It sends no `zstd` for itself, but a browser does that is served. */
+const packing = `(?:x-gzip|gzip|deflate|br${'createZstdDecompress' in zlib ? '|zstd' : ''})`
+const packings = new RegExp(`^\\s*${packing}(?:\\s*,\\s*${packing})*\\s*$`, 'i')
 const ofPacked = new Set(['content-encoding', 'content-length'])
 
-/** The answer as a `Response` of Node's own, with a limit on its body, and `json()` read by the serialiser. */
+/** What a `Response` takes for a reason. undici reads what comes as UTF-8, whatever it is. */
+const isReason = (text: string) => /^[\t\x20-\x7e\x80-\xff]*$/.test(text)
+
+/**
+ * The answer as a `Response` of Node's own, with a limit on its body, and `json()` read by the serialiser.
+ * @throws ERR_DOWNSTREAM_PROTOCOL when its status is one that a `Response` can't have
+ */
 export function toResponse(answer: UndiciResponse, options: AnswerOptions): Response {
-	const { status, statusText, headers, body } = answer
+	const { status, headers, body } = answer
+	if (status > 599) {
+		body?.cancel().catch(() => {})
+		throw new BrokerError('ERR_DOWNSTREAM_PROTOCOL', `${options.url.host} answered with status ${status}.`)
+	}
+	const statusText = isReason(answer.statusText) ? answer.statusText : ''
 	if (!body) options.done()
 	const stream = body ? limited(answer, options) : null
 	// fetch has unpacked the body and left the headers of the packed one: whoever hands the answer on would pass them.
@@ -37,12 +52,15 @@ export function toResponse(answer: UndiciResponse, options: AnswerOptions): Resp
  */
 function limited(
 	answer: UndiciResponse,
-	{ url, maxBytes, failure, done }: AnswerOptions,
+	{ url, maxBytes, failure, begun, done }: AnswerOptions,
 ): ReadableStream<Uint8Array> {
 	let reader: ReadableStreamDefaultReader<Uint8Array> | undefined
 	let size = 0
 	const read = async () => {
-		reader ??= (answer.body as ReadableStream<Uint8Array>).getReader()
+		if (!reader) {
+			reader = (answer.body as ReadableStream<Uint8Array>).getReader()
+			begun()
+		}
 		const part = await reader.read()
 		size += part.value?.byteLength ?? 0
 		if (size <= maxBytes) return part

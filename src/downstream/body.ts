@@ -1,3 +1,4 @@
+import { EventEmitter } from 'node:events'
 import { BrokerError } from '../errors.js'
 import type { Serialiser } from '../settings.js'
 
@@ -19,7 +20,11 @@ export async function toOutgoingBody(
 	serialiser: Serialiser,
 ): Promise<OutgoingBody | undefined> {
 	if (body === undefined || body === null) return undefined
-	if (isStream(body)) return { content: body, lasts: false }
+	if (isStream(body)) {
+		// One of Node's that fails before it is read would end the process; whoever reads it is told all the same.
+		if (body instanceof EventEmitter) body.on('error', () => {})
+		return { content: body, lasts: false }
+	}
 	if (!isPlain(body))
 		return { content: Buffer.from(serialise(body, serialiser)), type: 'application/json', lasts: true }
 	// Knows every kind's type, and writes forms.

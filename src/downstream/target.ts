@@ -14,7 +14,8 @@ const graphResources = ['https://graph.microsoft.com', '00000003-0000-0000-c000-
 
 /**
  * Makes the check that comes before everything else: no token is acquired for, and no socket opened to, a host that is
- * not allowed. Nor does a token go to another resource than it is for: whoever gets it could use it there.
+ * not allowed. Nor does a token of Microsoft Graph's go elsewhere, or another one there: whoever gets it could use it.
+ * Which of the other APIs a scope is of, its name does not tell: that is the caller's to know.
  */
 export function createTargetCheck(
 	settings: Pick<Settings, 'graph' | 'downstream' | 'scopes'>,

@@ -1,3 +1,4 @@
+import { canonicalScope } from '../canonical-scope.js'
 import { BrokerError } from '../errors.js'
 import { createGuard, type Guard } from './guard.js'
 import { loginOf } from './login.js'
@@ -35,12 +36,5 @@ export function hasScope(scope: string): Guard {
 /** A provider may grant less than was asked for (RFC 6749, 3.3), and then says so. */
 function isGranted(scope: string, granted: readonly string[]): boolean {
 	// Stands for whatever was consented to beforehand, and is not among what is granted.
-	return scope.endsWith('/.default') || granted.map(bare).includes(bare(scope))
-}
-
-/** Microsoft Graph's own go by two names: `Mail.Read` is `https://graph.microsoft.com/Mail.Read`. */
-function bare(scope: string): string {
-	return scope
-		.toLowerCase()
-		.replace(/^https:\/\/(graph\.microsoft\.(com|us)|microsoftgraph\.chinacloudapi\.cn)\//, '')
+	return scope.endsWith('/.default') || granted.map(canonicalScope).includes(canonicalScope(scope))
 }
