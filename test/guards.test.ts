@@ -328,6 +328,19 @@ describe('guards', () => {
 			assert.equal(await statusOf(grace, anyOf(no, hasScope('User.Read.All'))), 403)
 		})
 
+		it('writes nothing into a header that is no scope, nor scopes without end', async () => {
+			for (const scopes of [['a"b'], ['a\r\nx: y'], ['é'], ['a'.repeat(513)], Array(200).fill('a.b')]) {
+				const refuses: Predicate = () => {
+					throw new BrokerError('ERR_FORBIDDEN', 'no', { scopes })
+				}
+				const { status, headers } = await ask(grace, allOf(refuses))
+				assert.deepEqual(
+					[status, headers.get('www-authenticate')],
+					[403, 'Bearer error="insufficient_scope"'],
+				)
+			}
+		})
+
 		it('sends a browser to consent, once, and it comes back', async () => {
 			guard = allOf(hasRole('Admin'), anyOf(no, hasScope('Files.Read')))
 			const page = await grace.get(`${app.origin}/guarded`, html)
