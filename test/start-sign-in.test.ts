@@ -135,6 +135,12 @@ describe('asking the provider for a sign-in', () => {
 			assert.equal((await signInAsked(browser, asked)).url, `${app.origin}/`)
 		})
 
+		it('leads to the start page where it is given a list, as a query can have one', async () => {
+			const browser = app.browser()
+			const returnTo = ['/a', '/b'] as unknown as string
+			assert.equal((await signInAsked(browser, { returnTo })).url, `${app.origin}/`)
+		})
+
 		it('keeps the tokens that are held while more is consented to', async () => {
 			const browser = app.browser()
 			await app.signIn(browser)
