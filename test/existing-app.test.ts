@@ -203,6 +203,12 @@ describe('an application that was there before', () => {
 
 		it('says so when the body was read and is nowhere', () =>
 			shop.rebuilt(own, async ({ errors }) => {
+		it('looks at the size of a body first', { timeout: 5000 }, () =>
+			shop.rebuilt(own, async () => {
+				assert.deepEqual(await answer(Buffer.alloc(32 * 1024 * 1024)), [413, 'ERR_BAD_REQUEST'])
+			}),
+		)
+
 				parsed = undefined
 				const response = await fetch(`${shop.address}/user/authorized`, {
 					method: 'POST',
