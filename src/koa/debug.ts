@@ -1,16 +1,15 @@
 import { createRequire } from 'node:module'
 import type { Context, Next } from 'koa'
 import type { TokenBroker } from '../broker.js'
-import { describe } from '../describe-settings.js'
 import { BrokerError } from '../errors.js'
 import { requireTicket, type SessionLike } from '../session.js'
+import type { Settings } from '../settings.js'
 import type { Login } from './login.js'
 import { protect } from './page.js'
 
 /**
  * What a developer wants to know of who is signed in: field by field what may be shown, so that nothing comes along by
- * being added to a session or a token; and the settings, without secrets. For nobody it is as if there was no such
- * route.
+ * being added to a session, a token or the settings. For nobody it is as if there was no such route.
  */
 export async function debug(
 	ctx: Context,
@@ -29,7 +28,27 @@ export async function debug(
 		token: await tokenOf(broker, session),
 		versions: { 'koa-msal': ownVersion(), node: process.version },
 		statistics: broker.statistics,
-		settings: describe(settings),
+		settings: shownOf(settings),
+	}
+}
+
+function shownOf({ auth, session, graph, downstream, outOfBand, ...settings }: Settings): object {
+	const { clientId, authority, redirectUri, allowedTenants, clientCapabilities, responseMode } = auth
+	const { idleTimeout, absoluteTimeout } = session
+	const { scopes, paths, basePath, logoutTargets, keepOnSignIn, profile, debug } = settings
+	return {
+		auth: { clientId, authority, redirectUri, allowedTenants, clientCapabilities, responseMode },
+		scopes,
+		paths,
+		basePath,
+		logoutTargets,
+		keepOnSignIn,
+		session: { idleTimeout, absoluteTimeout },
+		profile,
+		graph: { endpoint: graph.endpoint },
+		downstream: { allowedHosts: downstream.allowedHosts },
+		outOfBand: { scopes: outOfBand.scopes },
+		debug,
 	}
 }
 
