@@ -250,6 +250,17 @@ describe('an application that was there before', () => {
 
 		it('is told when they get in each other’s way', () => {
 			for (const bad of [
+		for (const responseMode of ['form_post', 'query'] as const)
+			it(`and a front page that the provider answers at (${responseMode})`, () =>
+				withShop({ settings: { auth: { responseMode } }, redirectPath: '/' }, async (own) => {
+					const browser = own.browser()
+					const page = await own.signIn(browser, 'Ada Lovelace', '/user/login/orders')
+					assert.deepEqual([page.status, page.json<{ customer: string }>().customer], [200, ada])
+					const home = await browser.get(`${own.address}/`)
+					assert.match(home.html, /Hello ada@contoso\.example/)
+					assert.equal(home.headers.get('content-security-policy'), null)
+				}))
+
 				{ login: '/a', logout: '/a' },
 				{ login: '/a', logout: '/A' },
 				{ login: '/a', info: '/a/info' },
