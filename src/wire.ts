@@ -405,7 +405,11 @@ export interface WireTasks {
 	 */
 	takeImported: {
 		params: { readonly id: string; readonly partition: string }
-		result: { readonly state: 'taken' | 'unproven' | 'used' }
+		result: {
+			readonly state: 'taken' | 'unproven' | 'used'
+			/** With `taken`: what the provider says of the person's roles and groups. */
+			readonly claims?: MembershipClaims
+		}
 	}
 	/** Marks a transaction as failed: a second answer of the provider must not look like a success. */
 	failClaim: { params: { readonly transaction: string }; result: Record<string, never> }

@@ -9,7 +9,13 @@ import { people } from '../dev/people.js'
 import { TokenBroker } from '../src/broker.js'
 import { type ImportOptions, importSessions } from '../src/cli/import.js'
 import { createOutput } from '../src/cli/output.js'
-import { type BrokerError, redisTokenStore, type SessionTicket } from '../src/index.js'
+import {
+	type BrokerError,
+	hasRole,
+	redisTokenStore,
+	type SessionTicket,
+	type SignedInHook,
+} from '../src/index.js'
 import {
 	type Application,
 	createApplication,
@@ -32,6 +38,7 @@ describe('import: the sessions of aiohttp_msal', () => {
 	let redis: TestRedis
 	let client: ReturnType<TestRedis['client']>
 	let app: Application
+	let hook: SignedInHook | undefined
 	/** What MSAL-Python would have got for somebody; each refresh token is used by one test, for it is used up. */
 	const tokensOf = async (name: string): Promise<PythonTokens> => {
 		const page = await app.signIn(app.browser(), name)
@@ -63,6 +70,11 @@ describe('import: the sessions of aiohttp_msal', () => {
 			store: redisTokenStore({ path: redis.path }),
 			legacyCookie: {},
 			pool: { threads: 1 },
+			onSignedIn: (signedIn) => hook?.(signedIn),
+			configure: (koa) => {
+				const guard = hasRole('Admin')
+				koa.use((ctx, next) => (ctx.path === '/admin' ? guard(ctx, next) : next()))
+			},
 		})
 	})
 	after(async () => {
@@ -73,6 +85,7 @@ describe('import: the sessions of aiohttp_msal', () => {
 	afterEach(() => {
 		world.standIn.clearFaults()
 		app.errors.length = 0
+		hook = undefined
 	})
 
 	const put = async (record: string, timeToLive = 90 * day) => {
@@ -352,6 +365,46 @@ describe('import: the sessions of aiohttp_msal', () => {
 			assert.equal((await visit(legacy(id), '/token', headers)).status, 401)
 		const link = { ...cross, 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' }
 		assert.equal((await visit(legacy(id), '/token', link)).status, 200)
+	})
+
+	it('lets in with the roles that the provider says the person has', async () => {
+		const admin = await put(pythonRecord(pythonCache(await tokensOf('Grace Hopper'))))
+		const nobody = await put(pythonRecord(pythonCache(await tokensOf('Ada Lovelace'))))
+		await runImport()
+		assert.equal((await visit(legacy(admin), '/admin')).status, 200)
+		assert.equal((await visit(legacy(nobody), '/admin')).status, 403)
+	})
+
+	it('asks onSignedIn, as at any sign-in', async () => {
+		const id = await put(pythonRecord(pythonCache(await tokensOf('Ada Lovelace'))))
+		await runImport()
+		hook = async ({ session, account, handle }) => {
+			const { outcome } = await handle.acquireSilent()
+			session.kept = `${account.objectId} ${outcome}`
+		}
+		const { own } = await visit(legacy(id))
+		assert.equal((await visit(own, '/kept')).body, JSON.stringify({ kept: `${people.ada.oid} hit` }))
+	})
+
+	it('lets nobody in whom onSignedIn refuses, who stays the visitor that they were', async () => {
+		const id = await put(pythonRecord(pythonCache(await tokensOf('Ada Lovelace'))))
+		await runImport()
+		const visitor = await visit({}, '/keep?value=a-basket')
+		hook = ({ session }) => {
+			session.secret = 'of Ada'
+			throw new Error('no')
+		}
+		const refused = await visit({ ...legacy(id), ...visitor.own })
+		assert.deepEqual([refused.status, refused.expired.length], [401, 2])
+		// And then the handler's own, for nobody.
+		assert.deepEqual(
+			app.errors.map((error) => (error as BrokerError).code),
+			['ERR_LOGIN_REJECTED', 'ERR_SIGNED_OUT'],
+		)
+		assert.deepEqual(await client.keys(`${where('').namespace}:t:*`), [])
+		assert.equal((await visit(refused.own, '/kept')).body, JSON.stringify({ kept: 'a-basket' }))
+		hook = undefined
+		for (const cookies of [legacy(id), refused.own]) assert.equal((await visit(cookies)).status, 401)
 	})
 
 	it('does not ask Redis for what is no id of the original’s, and keeps what a visitor has', async () => {

@@ -1,7 +1,9 @@
 import { createHmac, randomUUID } from 'node:crypto'
 import type { SignedInAccount, WireTasks } from '../src/wire.js'
+import { claimsOf } from './account.js'
 import { openCache } from './blobs.js'
 import { redisStore, sealer, settings } from './context.js'
+import { toMembershipClaims } from './membership-claims.js'
 import { isProven } from './python-cache.js'
 
 /** What waits for a cookie of the original. */
@@ -47,11 +49,12 @@ export async function takeImported({
 	const value = await redisStore?.imported.find(name)
 	if (!redisStore || value === undefined || value.startsWith(used)) return { state: 'used' }
 	const opened = sealer.open(purpose, name, value)
-	if (!opened.ok || (JSON.parse(opened.plaintext) as WaitingSession).partition !== partition)
-		return { state: 'used' }
+	const waiting = opened.ok ? (JSON.parse(opened.plaintext) as WaitingSession) : undefined
+	if (waiting?.partition !== partition) return { state: 'used' }
 	// Before it is taken: a store that fails now leaves it where it is.
 	const opening = await redisStore.open(partition, { holder: '', leaseUnlessBeyond: 'never' })
-	const proven = opening.state === 'open' && isProven(await openCache(redisStore, partition, opening.stored))
+	const cache = opening.state === 'open' && (await openCache(redisStore, partition, opening.stored))
+	const claims = cache && isProven(cache) ? claimsOf(cache, waiting.account.homeAccountId) : undefined
 	if (!(await redisStore.imported.take(name, value, `${used}${randomUUID()}`))) return { state: 'used' }
-	return { state: proven ? 'taken' : 'unproven' }
+	return claims ? { state: 'taken', claims: toMembershipClaims(claims) } : { state: 'unproven' }
 }

@@ -3,14 +3,22 @@ import type { Context } from 'koa'
 import { TokenBroker } from '../broker.js'
 import { BrokerError } from '../errors.js'
 import { type SessionTicket, ticketOf } from '../session.js'
+import type { MembershipClaims } from '../wire.js'
+import { admit } from './admit.js'
 import { readCookieValues } from './cookies.js'
 import { isCrossSite } from './cross-site.js'
 import type { Login } from './login.js'
 import { sessionAccess } from './session-access.js'
-import { pickData } from './session-data.js'
+import { keptFor } from './session-data.js'
 
 /** What aiohttp_session makes of an id: `uuid.uuid4().hex`. */
 const sessionId = /^[0-9a-f]{32}$/
+
+/** Who a cookie of the original was of, in the provider's own words. */
+interface Exchanged {
+	readonly ticket: SessionTicket
+	readonly claims: MembershipClaims
+}
 
 /** Refusals that no second try will change; what else fails is tried again with the next request. */
 const final = new Set(['ERR_SIGNED_OUT', 'ERR_INTERACTION_REQUIRED'])
@@ -38,13 +46,13 @@ export function acceptLegacyCookie(login: Login): (ctx: Context) => Promise<void
 
 async function accept(
 	ctx: Context,
-	{ broker, session }: Login,
+	login: Login,
 	ids: readonly string[],
 	cookie: { readonly name: string; readonly domain: string },
 ): Promise<void> {
 	for (const id of ids) {
 		if (!sessionId.test(id)) continue
-		const found = await exchange(broker, id).catch((error: unknown) => {
+		const found = await exchange(login.broker, id).catch((error: unknown) => {
 			if (!(error instanceof BrokerError)) throw error
 			// Whoever it was may go on as nobody, and comes again.
 			ctx.app.emit('error', error, ctx)
@@ -53,8 +61,26 @@ async function accept(
 		if (found === undefined || found === 'unknown') continue
 		expire(ctx, cookie)
 		if (found === 'used') continue
-		await sessionAccess(ctx, session).renew({ ...pickData(session(ctx) ?? {}), msal: found })
+		await enter(ctx, login, found)
 		return
+	}
+}
+
+/** Signs the person in, if the application lets them: whoever it refuses goes on as the visitor that they were. */
+async function enter(ctx: Context, login: Login, { ticket, claims }: Exchanged): Promise<void> {
+	const { broker, session, settings } = login
+	const { data, renew } = sessionAccess(ctx, session)
+	try {
+		const kept = keptFor(ticket, data, settings.keepOnSignIn)
+		await renew({ ...kept, msal: ticket, msalClaims: { partition: ticket.partition, ...claims } })
+		await admit(ctx, login, ticket.account)
+	} catch (error) {
+		ctx.app.emit('error', error, ctx)
+		try {
+			await sessionAccess(ctx, session).renew(data)
+		} finally {
+			await broker.signOut({ msal: ticket })
+		}
 	}
 }
 
@@ -63,7 +89,7 @@ async function accept(
  * by what the provider says.
  * @throws ERR_IDP_UNAVAILABLE, ERR_STORE_UNAVAILABLE and the like: nothing was used up
  */
-async function exchange(broker: TokenBroker, id: string): Promise<SessionTicket | 'unknown' | 'used'> {
+async function exchange(broker: TokenBroker, id: string): Promise<Exchanged | 'unknown' | 'used'> {
 	const pool = TokenBroker.poolOf(broker)
 	const found = await pool.run('findImported', { id })
 	if (found.state !== 'waiting') return found.state
@@ -72,8 +98,8 @@ async function exchange(broker: TokenBroker, id: string): Promise<SessionTicket 
 		if (error instanceof BrokerError && final.has(error.code)) return undefined
 		throw error
 	})
-	const { state } = await pool.run('takeImported', { id, partition })
-	if (state === 'taken' && token) return { partition, account: token.account }
+	const { state, claims = {} } = await pool.run('takeImported', { id, partition })
+	if (state === 'taken' && token) return { ticket: { partition, account: token.account }, claims }
 	if (state !== 'used') await broker.signOut({ msal: { partition, account } })
 	return 'used'
 }
