@@ -6,6 +6,7 @@ import { admit } from './admit.js'
 import type { Login } from './login.js'
 import { readForm, single } from './read-form.js'
 import { toLocalPath } from './return-to.js'
+import { endRound } from './rounds.js'
 import { type SessionAccess, sessionAccess } from './session-access.js'
 import { keptFor, type SessionData } from './session-data.js'
 
@@ -49,6 +50,7 @@ export async function callback(
 			await undo(ctx, login, signIn.ticket, state)
 			throw failure
 		}
+	if (transaction.round !== undefined) endRound(ctx, login.settings, transaction.round)
 	sendTo(ctx, signIn.repeated ? signIn.returnTo : transaction.returnTo)
 }
 
