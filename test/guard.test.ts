@@ -15,7 +15,7 @@ import { request, sessionOptions } from './support/session-application.js'
 
 const html = { accept: 'text/html,application/xhtml+xml,*/*;q=0.8' }
 
-describe('requireSignedIn()', () => {
+describe('requireSignedIn() (msal_session, auth_ok)', () => {
 	let world: World
 	let app: Application
 	let passed: number

@@ -23,7 +23,7 @@ const html = { accept: 'text/html,application/xhtml+xml,*/*;q=0.8' }
 const json = { accept: 'application/json' }
 const [first = '', second = ''] = people.grace.groups
 
-describe('guards', () => {
+describe('guards (msal_session, auth_or)', () => {
 	let world: World
 	let app: Application
 	let grace: Browser

@@ -7,7 +7,7 @@ import { people } from '../dev/people.js'
 import { type AuthorizationRequest, BrokerError, startSignIn } from '../src/index.js'
 import { type Application, createApplication, createWorld, type World } from './support/application.js'
 
-describe('asking the provider for a sign-in', () => {
+describe('asking the provider for a sign-in (initiate_auth_code_flow)', () => {
 	let world: World
 	let app: Application
 	/** What `/ask` asks for. */
