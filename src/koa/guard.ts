@@ -1,12 +1,12 @@
 import type { Context, Middleware, Next } from 'koa'
 import { BrokerError } from '../errors.js'
-import { ticketOf } from '../session.js'
 import type { SignedInAccount } from '../wire.js'
 import { loginOf, sendToProvider } from './login.js'
 import { navigates } from './page.js'
 import { answerError } from './refuse.js'
 import { toLocalPath } from './return-to.js'
 import { nextRound } from './rounds.js'
+import { accountOf } from './signed-in.js'
 
 /**
  * A condition of the application's own, for who is signed in. The value `true` lets a person through, and nothing else
@@ -49,12 +49,9 @@ export function createGuard(name: string, check: Predicate): Guard {
 
 /** @throws ERR_SIGNED_OUT, ERR_FORBIDDEN, and whatever the condition throws: there is one way to return */
 async function pass(ctx: Context, check: Predicate): Promise<void> {
-	const { broker, session: select } = loginOf(ctx)
-	const session = select(ctx)
-	const ticket = ticketOf(session)
-	if (!ticket || !(await broker.isSignedIn(session)))
-		throw new BrokerError('ERR_SIGNED_OUT', 'Nobody is signed in. Sign in first.')
-	if (!(await meets(check, ctx, ticket.account)))
+	const account = await accountOf(ctx, loginOf(ctx))
+	if (!account) throw new BrokerError('ERR_SIGNED_OUT', 'Nobody is signed in. Sign in first.')
+	if (!(await meets(check, ctx, account)))
 		throw new BrokerError(
 			'ERR_FORBIDDEN',
 			'Your account may not do this. If you should have access, ask who runs this application.',
