@@ -21,6 +21,7 @@ import { type Application, createApplication, createWorld, type World } from './
 
 const html = { accept: 'text/html,application/xhtml+xml,*/*;q=0.8' }
 const json = { accept: 'application/json' }
+const secrets = ['a test secret of more than 32 bytes: 0123456789']
 const [first = '', second = ''] = people.grace.groups
 
 describe('guards (msal_session, auth_or)', () => {
@@ -38,6 +39,7 @@ describe('guards (msal_session, auth_or)', () => {
 		world = await createWorld()
 		app = await createApplication(world, {
 			store,
+			secrets,
 			configure: (koa) => {
 				koa.use((ctx, next) =>
 					ctx.path === '/guarded'
@@ -223,6 +225,25 @@ describe('guards (msal_session, auth_or)', () => {
 		}
 		for (const by of [anyOf(ended, yes), anyOf(no, ended, yes), anyOf(allOf(yes, ended), yes)])
 			assert.equal(await statusOf(grace, by), 401)
+	})
+
+	it('let nobody through any more whose tenant is not allowed any more, nor another broker’s', async () => {
+		const others = ['00000000-1111-4222-8333-444444444444']
+		const tightened = await createApplication(world, {
+			store,
+			secrets,
+			auth: { allowedTenants: others },
+			configure: (koa) => koa.use(hasRole('Admin')),
+		})
+		try {
+			const page = await grace.get(`${tightened.origin}/`, json)
+			assert.deepEqual([page.status, page.json<{ error: string }>().error], [401, 'ERR_SIGNED_OUT'])
+			const info = await grace.get(`${tightened.origin}/user/info`)
+			assert.deepEqual(info.json(), { authenticated: false })
+		} finally {
+			await tightened.close()
+		}
+		assert.equal(await statusOf(grace, hasRole('Admin')), 200)
 	})
 
 	describe('that refuse', () => {
