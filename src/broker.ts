@@ -13,6 +13,7 @@ import { BrokerError } from './errors.js'
 import { createHttp, type StreamingHttp } from './network.js'
 import { acquireOutOfBand, type OutOfBandRequest } from './out-of-band.js'
 import { Outbox } from './outbox.js'
+import { createTenantCheck } from './own-tenants.js'
 import { createAttempt, loadProfile, mailOf, withProfile } from './profile.js'
 import { randomText } from './random.js'
 import { RefreshSlots } from './refresh-slots.js'
@@ -106,6 +107,7 @@ export class TokenBroker {
 	readonly #held: AccessTokenCache
 	readonly #flights = new SingleFlight<AcquiredToken>()
 	readonly #defaultScopes: NormalisedScopes
+	readonly #mayBeOf: (tenantId: string) => boolean
 	readonly #sealer: Sealer
 	readonly #assertion: AssertionCache | undefined
 	readonly #http: StreamingHttp
@@ -137,6 +139,7 @@ export class TokenBroker {
 		this.#http = createHttp(settings.network)
 		this.#downstream = createDownstream(settings, this.#http)
 		this.#defaultScopes = normaliseScopes(settings.scopes)
+		this.#mayBeOf = createTenantCheck(settings.auth)
 		this.sessions = new Sessions({
 			settings,
 			pool,
@@ -292,14 +295,14 @@ export class TokenBroker {
 	}
 
 	/**
-	 * Whether somebody is signed in and was not signed out elsewhere: what a guard asks. In most cases answered
-	 * from memory; else one worker task asks the store.
+	 * Whether somebody is signed in, of a tenant that still may be, and was not signed out elsewhere: what a guard asks.
+	 * In most cases answered from memory; else one worker task asks the store.
 	 * @throws ERR_STORE_UNAVAILABLE, ERR_OVERLOADED, ERR_WORKER_FAILED, ERR_BROKER_CLOSED
 	 */
 	async isSignedIn(session: SessionLike): Promise<boolean> {
 		if (this.#closing) throw closed()
 		const ticket = ticketOf(session)
-		if (!ticket) return false
+		if (!ticket || !this.#mayBeOf(ticket.account.tenantId)) return false
 		const { partition } = ticket
 		const { store } = this.#settings
 		if (store.kind === 'memory') return store.read(partition) !== undefined

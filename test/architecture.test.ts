@@ -50,6 +50,7 @@ const sharedLeaves = [
 	'src/network.ts',
 	'src/connectivity.ts',
 	'src/redis-client.ts',
+	'src/own-tenants.ts',
 	'src/random.ts',
 	'src/redis-partition.ts',
 	'src/sealing.ts',

@@ -19,7 +19,7 @@ const minute = 60_000
 /** The provider's answer to a sign-in, before it reaches the application. */
 type Fields = Readonly<Record<string, string>>
 
-describe('the callback', () => {
+describe('the callback, /user/authorized (acquire_token_by_auth_code_flow)', () => {
 	let world: World
 	let redis: TestRedis
 	let app: Application

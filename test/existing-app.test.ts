@@ -11,7 +11,7 @@ import { type Browser, createBrowser } from '../dev/cookie-jar-browser.js'
 import { clientIds, clientSecrets } from '../dev/directory.js'
 import { people } from '../dev/people.js'
 import { MapStore } from '../examples/existing-app/map-store.js'
-import { BrokerError, createMsalRoutes, requireSignedIn } from '../src/index.js'
+import { BrokerError, createMsalRoutes, requireSignedIn, type SessionStore } from '../src/index.js'
 import { listen, type World } from './support/application.js'
 import { freePort } from './support/redis.js'
 import { gate } from './support/session-application.js'
@@ -67,6 +67,8 @@ describe('an application that was there before', () => {
 
 	const basket = async (browser: Browser, at = shop) =>
 		/In your basket: ([^<]*)</.exec((await browser.get(`${at.address}/`)).html)?.[1]
+
+	const alan = () => ({ tenantId: world.standIn.tenantId, objectId: people.alan.oid })
 
 	const sid = (browser: Browser) => browser.jar.cookies.find(({ name }) => name === 'shop.sid')?.value
 
@@ -201,6 +203,12 @@ describe('an application that was there before', () => {
 			})
 		})
 
+		it('looks at the size of a body first', { timeout: 5000 }, () =>
+			shop.rebuilt(own, async () => {
+				assert.deepEqual(await answer(Buffer.alloc(32 * 1024 * 1024)), [413, 'ERR_BAD_REQUEST'])
+			}),
+		)
+
 		it('says so when the body was read and is nowhere', () =>
 			shop.rebuilt(own, async ({ errors }) => {
 				parsed = undefined
@@ -241,6 +249,17 @@ describe('an application that was there before', () => {
 				assert.equal(username, ada)
 				assert.equal((await browser.get(`${own.address}/account/logout`)).status, 303)
 			}))
+
+		for (const responseMode of ['form_post', 'query'] as const)
+			it(`and a front page that the provider answers at (${responseMode})`, () =>
+				withShop({ settings: { auth: { responseMode } }, redirectPath: '/' }, async (own) => {
+					const browser = own.browser()
+					const page = await own.signIn(browser, 'Ada Lovelace', '/user/login/orders')
+					assert.deepEqual([page.status, page.json<{ customer: string }>().customer], [200, ada])
+					const home = await browser.get(`${own.address}/`)
+					assert.match(home.html, /Hello ada@contoso\.example/)
+					assert.equal(home.headers.get('content-security-policy'), null)
+				}))
 
 		it('is told when they get in each other’s way', () => {
 			for (const bad of [
@@ -478,6 +497,20 @@ describe('an application that was there before', () => {
 				assert.deepEqual([...own.store.entries.keys()], [sid(browser)])
 			}))
 
+		it('of somebody of whom nothing is known any more nothing, as of another person', async () => {
+			const old: Middleware = (ctx, next) => {
+				if (ctx.query.old) (ctx as Context).session.msal = { of: 'an older version' }
+				return next()
+			}
+			await shop.rebuilt({ before: [old], routes: { keepOnSignIn: [] } }, async (own) => {
+				const browser = own.browser()
+				await browser.post(`${own.address}/basket`, { article: 'chair' })
+				await browser.get(`${own.address}/?old=1`)
+				await own.signIn(browser)
+				assert.equal(await basket(browser, own), 'nothing')
+			})
+		})
+
 		it('after a sign-out nothing, whoever signs in next', async () => {
 			const browser = shop.browser()
 			await shop.signIn(browser)
@@ -620,14 +653,15 @@ describe('an application that was there before', () => {
 					async (at) => {
 						const browser = at.browser()
 						await browser.get(`${at.address}/?put=basket`)
-						await browser.get(`${at.address}/?put=private`)
+						const names = ['private', '_private', 'commit', 'length']
+						for (const name of names) await browser.get(`${at.address}/?put=${name}`)
 						const [anonymous] = sessions.keys()
 						await at.signIn(browser)
 						const [id, ...more] = sessions.keys()
 						assert.deepEqual(more, [])
 						assert.notEqual(id, anonymous)
 						const held = () => Object.keys([...sessions.values()][0] ?? {}).sort()
-						assert.deepEqual(held(), ['basket', 'id', 'msal', 'msalClaims', 'private'])
+						assert.deepEqual(held(), ['basket', 'id', 'msal', 'msalClaims', ...names].sort())
 						forgetPerson(browser)
 						await at.signIn(browser, 'Charles Babbage')
 						assert.deepEqual(held(), ['basket', 'id', 'msal', 'msalClaims'])
@@ -637,6 +671,93 @@ describe('an application that was there before', () => {
 					},
 				)
 			})
+
+		it('of its own making, and nobody is signed in to it when it gets no new id', async () => {
+			const sessions = new Map<string, object>()
+			let regenerate: ((ctx: Context) => unknown) | undefined
+			const failing: Middleware = (ctx, next) => {
+				if (regenerate) replaceMethod(ctx.state.session, 'regenerate', () => regenerate?.(ctx as Context))
+				return next()
+			}
+			await query.rebuilt(
+				{ before: [ownSession(sessions, false), failing], routes: { session: (ctx) => ctx.state.session } },
+				async (at) => {
+					for (const [fails, status] of [
+						[() => Promise.reject(new Error('down')), 503],
+						[
+							(ctx: Context) => {
+								ctx.state.session = undefined
+							},
+							500,
+						],
+					] as const) {
+						regenerate = undefined
+						const browser = at.browser()
+						await browser.get(`${at.address}/?put=basket`)
+						await browser.follow(`${at.address}/user/login`)
+						regenerate = fails
+						assert.equal((await browser.press('Alan Turing')).status, status)
+						regenerate = undefined
+						assert.equal((await orders(browser, at)).error, 'ERR_SIGNED_OUT')
+						assert.ok(!JSON.stringify([...sessions.values()]).includes('msal'))
+						assert.deepEqual(await query.broker.sessions.find(alan()), [], 'nor do tokens stay')
+					}
+				},
+			)
+		})
+
+		it('and nobody is signed in to koa-session’s when it gets no new id', async () => {
+			const store = new MapStore()
+			let left = Number.POSITIVE_INFINITY
+			const sessions: SessionStore = {
+				get: (key) => store.get(key),
+				set: (key, session, maxAge) => store.set(key, session, maxAge),
+				destroy: async (key) => {
+					if (left-- === 0) throw new Error('down')
+					await store.destroy(key)
+				},
+			}
+			await query.rebuilt({ sessions }, async (at) => {
+				const browser = at.browser()
+				await browser.post(`${at.address}/basket`, { article: 'lamp' })
+				const planted = sid(browser)
+				await browser.follow(`${at.address}/user/login`)
+				// The session that it began in is ended, and then that one fails whose place the new one takes.
+				left = 1
+				assert.equal((await browser.press('Alan Turing')).status, 503)
+				assert.ok(left < 0)
+				assert.ok(planted)
+				const { cookies } = browser.jar
+				assert.ok(cookies.every(({ name, value }) => name !== 'shop.sid' || value === planted))
+				assert.equal((await orders(browser, at)).error, 'ERR_SIGNED_OUT')
+				assert.deepEqual(await query.broker.sessions.find(alan()), [], 'nor do tokens stay')
+			})
+		})
+
+		it('and somebody who is refused is not signed in to it, though it can’t be ended', async () => {
+			const sessions = new Map<string, object>()
+			const failing: Middleware = (ctx, next) => {
+				replaceMethod(ctx.state.session, 'destroy', () => Promise.reject(new Error('down')))
+				return next()
+			}
+			const settings = {
+				auth: { responseMode: 'query' as const },
+				onSignedIn: () => Promise.reject(new Error('no')),
+			}
+			await withShop({ settings }, (own) =>
+				own.rebuilt(
+					{ before: [ownSession(sessions, false), failing], routes: { session: (ctx) => ctx.state.session } },
+					async (at) => {
+						const browser = at.browser()
+						assert.equal((await at.signIn(browser, 'Alan Turing')).status, 403)
+						assert.equal((await orders(browser, at)).error, 'ERR_SIGNED_OUT')
+						assert.deepEqual(await own.broker.sessions.find(alan()), [])
+						const codes = at.errors.map((error) => (error as BrokerError).code)
+						assert.deepEqual(codes.sort(), ['ERR_LOGIN_REJECTED', 'ERR_STORE_UNAVAILABLE'])
+					},
+				),
+			)
+		})
 
 		it('and is told what to do when it can’t be given a new id', () =>
 			shop.rebuilt(
@@ -712,6 +833,11 @@ describe('an application that was there before', () => {
 
 const typed = { method: 'GET', crossSite: false, topLevel: true } as const
 
+/** Where a loop over the session's own properties does not see it. */
+function replaceMethod(session: object, name: string, value: () => unknown): void {
+	Object.defineProperty(session, name, { value, configurable: true })
+}
+
 /** Middleware that holds the first request until it is let go. */
 function slowly() {
 	const [entered, released] = [gate(), gate()]
@@ -761,6 +887,7 @@ function ownSession(sessions: Map<string, object>, replaces: boolean): Middlewar
 		const name = ctx.query.put
 		if (typeof name === 'string') ctx.state.session[name] = 'something'
 		await next()
+		if (!ctx.state.session) return
 		const { id, ...data } = ctx.state.session as { id: string }
 		if (Object.keys(data).length === 0) return
 		sessions.set(id, { id, ...data })

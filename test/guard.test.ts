@@ -15,7 +15,7 @@ import { request, sessionOptions } from './support/session-application.js'
 
 const html = { accept: 'text/html,application/xhtml+xml,*/*;q=0.8' }
 
-describe('requireSignedIn()', () => {
+describe('requireSignedIn() (msal_session, auth_ok)', () => {
 	let world: World
 	let app: Application
 	let passed: number
@@ -29,9 +29,13 @@ describe('requireSignedIn()', () => {
 						passed++
 						if (ctx.path === '/guarded/forbidden') throw new BrokerError('ERR_FORBIDDEN', 'Not for you.')
 						if (ctx.path === '/guarded/crash') throw new TypeError('a mistake of the application')
+						if (ctx.path === '/guarded/never')
+							throw new BrokerError('ERR_INTERACTION_REQUIRED', 'Never enough.', { scopes: ['Mail.Read'] })
 						if (ctx.path === '/guarded/half') {
 							ctx.status = 201
 							ctx.body = { half: 'done' }
+							ctx.attachment('report.csv')
+							ctx.set({ ETag: '"1"', 'Last-Modified': new Date(0).toUTCString(), 'Content-Encoding': 'gzip' })
 							throw new BrokerError('ERR_SIGNED_OUT', 'Signed out meanwhile.')
 						}
 						if (ctx.path === '/guarded/token') {
@@ -153,6 +157,45 @@ describe('requireSignedIn()', () => {
 		assert.deepEqual([api.status, api.json<{ error: string }>().error], [401, 'ERR_SIGNED_OUT'])
 		const page = await browser.get(`${app.origin}/guarded/half`, html)
 		assert.deepEqual([page.status, page.html], [303, ''])
+		for (const { headers } of [api, page])
+			for (const name of ['content-disposition', 'content-encoding', 'etag', 'last-modified'])
+				assert.equal(headers.get(name), null, name)
+	})
+
+	it('does not send a browser round in circles that a sign-in does not help', async () => {
+		const browser = app.browser()
+		await app.signIn(browser)
+		world.standIn.clearLog()
+		for (let i = 0; i < 2; i++) {
+			const page = await browser.follow(`${app.origin}/guarded/never`)
+			assert.deepEqual([page.status, page.url], [401, `${app.origin}/guarded/never`])
+			assert.match(page.html, /Never enough\..*<a href="\/user\/login">Sign in<\/a>/s)
+			assert.equal(world.standIn.count('token', 'authorization_code'), 5)
+		}
+		const [rounds] = browser.setCookies.filter(({ name }) => name.includes('msal-rounds-'))
+		assert.match(rounds?.name ?? '', /^__Host-msal-rounds-[0-9a-f]{8}$/)
+		assert.deepEqual(rounds?.attributes, {
+			path: '/',
+			httponly: '',
+			secure: '',
+			samesite: 'None',
+			'max-age': '15',
+		})
+		const other = await browser.get(`${app.origin}/guarded/orders`, html)
+		assert.equal(other.status, 200)
+	})
+
+	it('nor one that brings no session back', async () => {
+		const browser = app.browser()
+		await app.signIn(browser)
+		const isSession = (name: string) => /^(__Host-)?msal-[0-9a-f]{8}$/.test(name)
+		for (let i = 0; ; i++) {
+			for (const { name } of browser.jar.cookies) if (isSession(name)) browser.jar.clear(name)
+			const page = await browser.get(`${app.origin}/guarded/orders`, html)
+			if (page.status === 401) break
+			assert.ok(page.status === 303 && i < 5)
+			await browser.follow(page.headers.get('location') ?? '')
+		}
 	})
 
 	it('lets every other error through as it is', async () => {

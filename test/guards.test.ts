@@ -21,9 +21,10 @@ import { type Application, createApplication, createWorld, type World } from './
 
 const html = { accept: 'text/html,application/xhtml+xml,*/*;q=0.8' }
 const json = { accept: 'application/json' }
+const secrets = ['a test secret of more than 32 bytes: 0123456789']
 const [first = '', second = ''] = people.grace.groups
 
-describe('guards', () => {
+describe('guards (msal_session, auth_or)', () => {
 	let world: World
 	let app: Application
 	let grace: Browser
@@ -38,6 +39,7 @@ describe('guards', () => {
 		world = await createWorld()
 		app = await createApplication(world, {
 			store,
+			secrets,
 			configure: (koa) => {
 				koa.use((ctx, next) =>
 					ctx.path === '/guarded'
@@ -225,6 +227,25 @@ describe('guards', () => {
 			assert.equal(await statusOf(grace, by), 401)
 	})
 
+	it('let nobody through any more whose tenant is not allowed any more, nor another broker’s', async () => {
+		const others = ['00000000-1111-4222-8333-444444444444']
+		const tightened = await createApplication(world, {
+			store,
+			secrets,
+			auth: { allowedTenants: others },
+			configure: (koa) => koa.use(hasRole('Admin')),
+		})
+		try {
+			const page = await grace.get(`${tightened.origin}/`, json)
+			assert.deepEqual([page.status, page.json<{ error: string }>().error], [401, 'ERR_SIGNED_OUT'])
+			const info = await grace.get(`${tightened.origin}/user/info`)
+			assert.deepEqual(info.json(), { authenticated: false })
+		} finally {
+			await tightened.close()
+		}
+		assert.equal(await statusOf(grace, hasRole('Admin')), 200)
+	})
+
 	describe('that refuse', () => {
 		it('send a browser that is not signed in to do so, and it comes back', async () => {
 			const browser = app.browser()
@@ -326,6 +347,19 @@ describe('guards', () => {
 			assert.equal(page.json<{ error: string }>().error, 'ERR_FORBIDDEN')
 			assert.equal(await statusOf(grace, anyOf(hasScope('User.Read.All'), yes)), 200)
 			assert.equal(await statusOf(grace, anyOf(no, hasScope('User.Read.All'))), 403)
+		})
+
+		it('writes nothing into a header that is no scope, nor scopes without end', async () => {
+			for (const scopes of [['a"b'], ['a\r\nx: y'], ['é'], ['a'.repeat(513)], Array(200).fill('a.b')]) {
+				const refuses: Predicate = () => {
+					throw new BrokerError('ERR_FORBIDDEN', 'no', { scopes })
+				}
+				const { status, headers } = await ask(grace, allOf(refuses))
+				assert.deepEqual(
+					[status, headers.get('www-authenticate')],
+					[403, 'Bearer error="insufficient_scope"'],
+				)
+			}
 		})
 
 		it('sends a browser to consent, once, and it comes back', async () => {

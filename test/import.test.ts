@@ -11,7 +11,8 @@ import { TokenBroker } from '../src/broker.js'
 import { type ImportOptions, importSessions } from '../src/cli/import.js'
 import { createOutput } from '../src/cli/output.js'
 import {
-	BrokerError,
+	type BrokerError,
+	hasRole,
 	redisTokenStore,
 	type SessionTicket,
 	type SignedInHook,
@@ -75,6 +76,10 @@ describe('import: the sessions of aiohttp_msal', () => {
 			outOfBand: { scopes: ['User.Read'] },
 			onSignedIn: (signedIn) => onSignedIn?.(signedIn),
 			pool: { threads: 1 },
+			configure: (koa) => {
+				const guard = hasRole('Admin')
+				koa.use((ctx, next) => (ctx.path === '/admin' ? guard(ctx, next) : next()))
+			},
 		})
 	})
 	after(async () => {
@@ -210,29 +215,6 @@ describe('import: the sessions of aiohttp_msal', () => {
 			found.map(({ partition }) => partition),
 			[msal.partition],
 		)
-	})
-
-	it('asks the application’s own hooks, which may refuse: then nothing of it stays', async () => {
-		onSignedIn = ({ session, account }) => {
-			session.kept = account.objectId
-		}
-		const ada = await put(pythonRecord(pythonCache(await tokensOf('Ada Lovelace'))))
-		await runImport()
-		const { own } = await visit(legacy(ada), '/')
-		assert.equal((await visit(own, '/kept')).body, JSON.stringify({ kept: people.ada.oid }))
-
-		onSignedIn = undefined
-		const charles = await put(pythonRecord(pythonCache(await tokensOf('Charles Babbage'))))
-		await runImport()
-		const before = (await partitions()).length
-		onSignedIn = () => {
-			throw new BrokerError('ERR_FORBIDDEN', 'Not any more.')
-		}
-		const refused = await visit(legacy(charles), '/')
-		assert.deepEqual([refused.status, refused.own], [403, {}])
-		assert.match(refused.body, /Not any more/)
-		assert.equal((await partitions()).length, before - 1)
-		assert.equal((await visit(legacy(charles), '/token')).status, 401)
 	})
 
 	it('does not sign in again who signs out', async () => {
@@ -501,6 +483,46 @@ describe('import: the sessions of aiohttp_msal', () => {
 			assert.equal((await visit(legacy(id), '/token', headers)).status, 401)
 		const link = { ...cross, 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' }
 		assert.equal((await visit(legacy(id), '/token', link)).status, 200)
+	})
+
+	it('lets in with the roles that the provider says the person has', async () => {
+		const admin = await put(pythonRecord(pythonCache(await tokensOf('Grace Hopper'))))
+		const nobody = await put(pythonRecord(pythonCache(await tokensOf('Ada Lovelace'))))
+		await runImport()
+		assert.equal((await visit(legacy(admin), '/admin')).status, 200)
+		assert.equal((await visit(legacy(nobody), '/admin')).status, 403)
+	})
+
+	it('asks onSignedIn, as at any sign-in', async () => {
+		const id = await put(pythonRecord(pythonCache(await tokensOf('Ada Lovelace'))))
+		await runImport()
+		onSignedIn = async ({ session, account, handle }) => {
+			const { expiresOn } = await handle.acquireSilent()
+			session.kept = [account.objectId, expiresOn > new Date()]
+		}
+		const { own } = await visit(legacy(id))
+		assert.equal((await visit(own, '/kept')).body, JSON.stringify({ kept: [people.ada.oid, true] }))
+	})
+
+	it('lets nobody in whom onSignedIn refuses, who stays the visitor that they were', async () => {
+		const id = await put(pythonRecord(pythonCache(await tokensOf('Ada Lovelace'))))
+		await runImport()
+		const visitor = await visit({}, '/keep?value=a-basket')
+		onSignedIn = ({ session }) => {
+			session.secret = 'of Ada'
+			throw new Error('no')
+		}
+		const refused = await visit({ ...legacy(id), ...visitor.own })
+		assert.deepEqual([refused.status, refused.expired.length], [401, 2])
+		// And then the handler's own, for nobody.
+		assert.deepEqual(
+			app.errors.map((error) => (error as BrokerError).code),
+			['ERR_LOGIN_REJECTED', 'ERR_SIGNED_OUT'],
+		)
+		assert.deepEqual(await client.keys(`${where('').namespace}:t:*`), [])
+		assert.equal((await visit(refused.own, '/kept')).body, JSON.stringify({ kept: 'a-basket' }))
+		onSignedIn = undefined
+		for (const cookies of [legacy(id), refused.own]) assert.equal((await visit(cookies)).status, 401)
 	})
 
 	it('does not ask Redis for what is no id of the original’s, and keeps what a visitor has', async () => {

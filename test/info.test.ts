@@ -7,7 +7,7 @@ import { resolveSettings } from '../src/settings.js'
 import { type Application, createApplication, createWorld, type World } from './support/application.js'
 import { gate, sessionOptions } from './support/session-application.js'
 
-describe('GET /user/info', () => {
+describe('GET /user/info (ENV.info)', () => {
 	let world: World
 	let app: Application
 	let browser: Browser

@@ -8,7 +8,7 @@ import { startRedis, type TestRedis } from './support/redis.js'
 
 const secrets = ['a test secret of more than 32 bytes: 0123456789']
 
-describe('GET /user/login', () => {
+describe('GET /user/login[/to]', () => {
 	let world: World
 	let redis: TestRedis
 	let app: Application
@@ -141,7 +141,7 @@ describe('GET /user/login', () => {
 		assert.ok(cleared.length >= 10, `${cleared.length} of them are gone`)
 	})
 
-	it('leads back to the path it was given, and to no other origin', async () => {
+	it('leads back to the path it was given (redirect), and to no other origin', async () => {
 		const browser = app.browser()
 		const home = async (path: string) => {
 			browser.jar.clear()

@@ -9,7 +9,7 @@ import { startRedis, type TestRedis } from './support/redis.js'
 
 const secrets = ['a test secret of more than 32 bytes: 0123456789']
 
-describe('/user/logout', () => {
+describe('/user/logout[/to]', () => {
 	let world: World
 	let redis: TestRedis
 	let app: Application

@@ -11,7 +11,7 @@ import { sessionOptions } from './support/session-application.js'
 const secrets = ['a test secret of more than 32 bytes: 0123456789']
 const canary = 'a detail of the application: <b>7f3a</b>'
 
-describe('onSignedIn', () => {
+describe('onSignedIn (login_callback)', () => {
 	let world: World
 	let redis: TestRedis
 	let onRedis: Application

@@ -28,7 +28,7 @@ const forwarded = {
 	'x-original-host': 'evil.example',
 }
 
-describe('where a sign-in begins', () => {
+describe('where a sign-in begins (get_url, get_route, DOMAIN)', () => {
 	let world: World
 	let app: Application
 	before(async () => {

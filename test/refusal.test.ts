@@ -6,7 +6,7 @@ import { type Application, createApplication, createWorld, type World } from './
 
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
-describe('a sign-in that fails', () => {
+describe('a sign-in that fails (html_wrap, html_table)', () => {
 	let world: World
 	let app: Application
 	let browser: Browser

@@ -17,7 +17,7 @@ function later(ms: number): void {
 }
 afterEach(() => mock.timers.reset())
 
-describe('the lifetime of a session in Redis (B10)', () => {
+describe('the lifetime of a session in Redis (max_age of app_init_redis_session; B10)', () => {
 	let redis: Awaited<ReturnType<typeof startRedis>>
 	let client: ReturnType<typeof redis.client>
 	let app: SessionApplication

@@ -260,7 +260,7 @@ describe('ctx.session', () => {
 		})
 })
 
-describe('the session middleware', () => {
+describe('the session middleware (app_init_redis_session)', () => {
 	it('works without app.keys and never sets them, where koa-session alone fails', async () => {
 		const app = await createSessionApplication({}, (ctx) => {
 			ctx.session.value = 'x'

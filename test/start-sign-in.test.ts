@@ -7,7 +7,7 @@ import { people } from '../dev/people.js'
 import { type AuthorizationRequest, BrokerError, startSignIn } from '../src/index.js'
 import { type Application, createApplication, createWorld, type World } from './support/application.js'
 
-describe('asking the provider for a sign-in', () => {
+describe('asking the provider for a sign-in (initiate_auth_code_flow)', () => {
 	let world: World
 	let app: Application
 	/** What `/ask` asks for. */
@@ -156,6 +156,12 @@ describe('asking the provider for a sign-in', () => {
 			const page = await browser.get(`${app.origin}/ask`)
 			assert.deepEqual([page.status, page.headers.get('cache-control')], [303, 'no-store'])
 			assert.equal((await signInAsked(browser, asked)).url, `${app.origin}/`)
+		})
+
+		it('leads to the start page where it is given a list, as a query can have one', async () => {
+			const browser = app.browser()
+			const returnTo = ['/a', '/b'] as unknown as string
+			assert.equal((await signInAsked(browser, { returnTo })).url, `${app.origin}/`)
 		})
 
 		it('keeps the tokens that are held while more is consented to', async () => {

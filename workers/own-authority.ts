@@ -1,3 +1,4 @@
+import { createTenantCheck } from '../src/own-tenants.js'
 import type { SignedInAccount, WorkerSettings } from '../src/wire.js'
 import type { TokenCacheJson } from './token-cache.js'
 
@@ -34,13 +35,11 @@ export function createOwnAuthority({
 	const { host, pathname } = new URL(authority)
 	const tenant = (pathname.split('/')[1] ?? '').toLowerCase()
 	const environments = new Set(clouds.find((hosts) => hosts.includes(host)) ?? [host])
-	// A domain, or `common`, does not tell a tenant's id; the issuer was checked at sign-in.
-	const only = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(tenant) ? tenant : undefined
+	const mayBeOf = createTenantCheck({ authority, allowedTenants })
 	return {
 		tenant,
 		accepts(cache, account) {
-			if (only !== undefined && account.tenantId.toLowerCase() !== only) return false
-			if (allowedTenants !== 'any' && !allowedTenants.includes(account.tenantId)) return false
+			if (!mayBeOf(account.tenantId)) return false
 			return Object.values(cache.Account ?? {}).every(
 				({ environment }) => environment !== undefined && environments.has(environment),
 			)

@@ -1,32 +1,18 @@
 import { randomUUID } from 'node:crypto'
 import type { Context } from 'koa'
-import { TokenBroker } from '../broker.js'
 import { BrokerError } from '../errors.js'
-import type { SessionTicket } from '../session.js'
+import type { SignedInAccount } from '../wire.js'
 import type { Login } from './login.js'
-import { sessionAccess } from './session-access.js'
 import { signedIn } from './signed-in.js'
 
 /**
  * Asks the application's own hooks, one after the other, whether somebody who has proved who they are may come in.
- * When one throws nothing of the sign-in stays: no session, no tokens, and no second post of its form succeeds.
- * @param state of the sign-in's transaction, if it had one
  * @throws ERR_LOGIN_REJECTED with status 403, or the hook's own 503
  */
-export async function admit(
-	ctx: Context,
-	login: Login,
-	{ account, partition }: SessionTicket,
-	state?: string,
-): Promise<void> {
-	const { broker, settings, session } = login
+export async function admit(ctx: Context, login: Login, account: SignedInAccount): Promise<void> {
 	try {
-		for (const hook of settings.onSignedIn) await hook(signedIn(ctx, login, account))
+		for (const hook of login.settings.onSignedIn) await hook(signedIn(ctx, login, account))
 	} catch (cause) {
-		await sessionAccess(ctx, session).drop()
-		await TokenBroker.undoSignIn(broker, { account, partition }, state).catch((error) =>
-			ctx.app.emit('error', error, ctx),
-		)
 		throw refusal(cause)
 	}
 }

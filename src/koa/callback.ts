@@ -1,13 +1,14 @@
 import type { Context } from 'koa'
-import type { SignIn } from '../broker.js'
+import { type SignIn, TokenBroker } from '../broker.js'
 import { BrokerError } from '../errors.js'
 import { type SessionTicket, ticketOf } from '../session.js'
 import { admit } from './admit.js'
 import type { Login } from './login.js'
 import { readForm, single } from './read-form.js'
 import { toLocalPath } from './return-to.js'
+import { endRound } from './rounds.js'
 import { type SessionAccess, sessionAccess } from './session-access.js'
-import type { SessionData } from './session-data.js'
+import { keptFor, type SessionData } from './session-data.js'
 
 /** The provider's answer: completes the sign-in and sends the person where they were going. */
 export async function callback(
@@ -41,10 +42,15 @@ export async function callback(
 		},
 		transaction,
 	)
-	if (!signIn.repeated) {
-		await enter(ctx, login, signIn, transaction.sessionId, transaction.partition)
-		await admit(ctx, login, signIn.ticket, state)
-	}
+	if (!signIn.repeated)
+		try {
+			await enter(ctx, login, signIn, transaction.sessionId, transaction.partition)
+			await admit(ctx, login, signIn.ticket.account)
+		} catch (failure) {
+			await undo(ctx, login, signIn.ticket, state)
+			throw failure
+		}
+	if (transaction.round !== undefined) endRound(ctx, login.settings, transaction.round)
 	sendTo(ctx, signIn.repeated ? signIn.returnTo : transaction.returnTo)
 }
 
@@ -57,35 +63,36 @@ async function enter(
 	replaced: string | undefined,
 ): Promise<void> {
 	const access = sessionAccess(ctx, session)
-	const kept = startedFrom === undefined ? {} : await leave(access, startedFrom)
-	const keepsAll = !kept.ticket || sameAccount(kept.ticket, ticket)
-	const keeps = (name: string) => keepsAll || settings.keepOnSignIn.includes(name)
+	const before = startedFrom === undefined ? {} : await leave(access, startedFrom)
 	// In query mode the request brings a session as well: mostly the one the sign-in started from. It is ended here
 	// and not by the sign-out below, after which this request could begin no other.
 	const own = ticketOf(session(ctx))
 	if (access.id !== undefined && access.id !== startedFrom) await access.end(access.id)
-	const orphans = new Set([kept.ticket?.partition, own?.partition])
-	orphans.delete(replaced)
-	for (const partition of orphans)
-		if (partition !== undefined) await broker.signOut({ msal: { ...ticket, partition } })
+	for (const left of [ticketOf(before), own])
+		if (left && left.partition !== replaced) await broker.signOut({ msal: left })
 
-	const data = Object.entries(kept.data ?? {}).filter(([name]) => keeps(name))
-	await access.renew({ ...Object.fromEntries(data), msal: ticket, msalClaims: claims })
+	const kept = keptFor(ticket, before, settings.keepOnSignIn)
+	await access.renew({ ...kept, msal: ticket, msalClaims: claims })
 }
 
-async function leave(
-	access: SessionAccess,
-	id: string,
-): Promise<{ readonly data?: SessionData; readonly ticket?: SessionTicket }> {
+async function leave(access: SessionAccess, id: string): Promise<SessionData> {
 	const data = await access.read(id)
 	await access.end(id)
-	const ticket = ticketOf(data)
-	return { ...(data && { data }), ...(ticket && { ticket }) }
+	return data ?? {}
 }
 
-/** Identity is the immutable pair of tenant and object id; names and addresses change hands. */
-function sameAccount(a: SessionTicket, b: SessionTicket): boolean {
-	return a.account.tenantId === b.account.tenantId && a.account.objectId === b.account.objectId
+/** Nothing stays of a sign-in that did not come about: no session, no tokens, and no second post of its form succeeds. */
+async function undo(
+	ctx: Context,
+	{ broker, session }: Login,
+	ticket: SessionTicket,
+	state: string,
+): Promise<void> {
+	const undone = await Promise.allSettled([
+		TokenBroker.undoSignIn(broker, ticket, state),
+		(async () => sessionAccess(ctx, session).drop())(),
+	])
+	for (const one of undone) if (one.status === 'rejected') ctx.app.emit('error', one.reason, ctx)
 }
 
 function sendTo(ctx: Context, path: string): void {

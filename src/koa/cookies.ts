@@ -40,6 +40,12 @@ export function sentCookie(settings: Settings): CookieKind {
 	return kind(settings, `msal-sent-${settings.cookieSuffix}`, false, 'lax')
 }
 
+/** Counts sign-ins in a row, also where no session comes of them: it goes wherever the cookie of a sign-in goes. */
+export function roundsCookie(settings: Settings): CookieKind {
+	const { secure, sameSite } = transactionCookie(settings, '').attributes
+	return kind(settings, `msal-rounds-${settings.cookieSuffix}`, secure, sameSite)
+}
+
 /** Below a base path another application has the rest of the host: `__Host-` would want `Path=/`. */
 function kind({ basePath }: Settings, name: string, secure: boolean, sameSite: 'lax' | 'none'): CookieKind {
 	const prefix = basePath === '' ? '__Host-' : '__Secure-'

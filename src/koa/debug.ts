@@ -1,35 +1,52 @@
 import { createRequire } from 'node:module'
 import type { Context, Next } from 'koa'
 import type { TokenBroker } from '../broker.js'
-import { describe } from '../describe-settings.js'
 import { BrokerError } from '../errors.js'
-import { requireTicket, type SessionLike } from '../session.js'
+import type { SessionLike } from '../session.js'
+import type { Settings } from '../settings.js'
 import type { Login } from './login.js'
 import { protect } from './page.js'
+import { accountOf } from './signed-in.js'
 
 /**
  * What a developer wants to know of who is signed in: field by field what may be shown, so that nothing comes along by
- * being added to a session or a token; and the settings, without secrets. For nobody it is as if there was no such
- * route.
+ * being added to a session, a token or the settings. For nobody it is as if there was no such route.
  */
-export async function debug(
-	ctx: Context,
-	next: Next,
-	{ broker, settings, session: select }: Login,
-): Promise<void> {
-	const session = select(ctx)
-	if (ctx.method !== 'GET' || !(await broker.isSignedIn(session))) {
+export async function debug(ctx: Context, next: Next, login: Login): Promise<void> {
+	const { broker, settings, session } = login
+	const account = ctx.method === 'GET' ? await accountOf(ctx, login) : undefined
+	if (!account) {
 		await next()
 		return
 	}
-	const { objectId, tenantId, homeAccountId } = requireTicket(session).account
+	const { objectId, tenantId, homeAccountId } = account
 	protect(ctx)
 	ctx.body = {
 		account: { objectId, tenantId, homeAccountId },
-		token: await tokenOf(broker, session),
+		token: await tokenOf(broker, session(ctx)),
 		versions: { 'koa-msal': ownVersion(), node: process.version },
 		statistics: broker.statistics,
-		settings: describe(settings),
+		settings: shownOf(settings),
+	}
+}
+
+function shownOf({ auth, session, graph, downstream, outOfBand, ...settings }: Settings): object {
+	const { clientId, authority, redirectUri, allowedTenants, clientCapabilities, responseMode } = auth
+	const { idleTimeout, absoluteTimeout } = session
+	const { scopes, paths, basePath, logoutTargets, keepOnSignIn, profile, debug } = settings
+	return {
+		auth: { clientId, authority, redirectUri, allowedTenants, clientCapabilities, responseMode },
+		scopes,
+		paths,
+		basePath,
+		logoutTargets,
+		keepOnSignIn,
+		session: { idleTimeout, absoluteTimeout },
+		profile,
+		graph: { endpoint: graph.endpoint },
+		downstream: { allowedHosts: downstream.allowedHosts },
+		outOfBand: { scopes: outOfBand.scopes },
+		debug,
 	}
 }
 

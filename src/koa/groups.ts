@@ -14,6 +14,8 @@ export function rememberGroups(
 	const known = new LRUCache<string, ReadonlySet<string>, SessionLike>({
 		maxSize: remembered,
 		ttl: believedFor,
+		// Else whoever is being asked about when the room is full has an error in place of an answer.
+		ignoreFetchAbort: true,
 		sizeCalculation: (groups) => groups.size + 1,
 		fetchMethod: async (_partition, _stale, { context }) =>
 			new Set((await groupsOf(context)).map((id) => id.toLowerCase())),

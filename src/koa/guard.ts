@@ -1,11 +1,12 @@
 import type { Context, Middleware, Next } from 'koa'
 import { BrokerError } from '../errors.js'
-import { ticketOf } from '../session.js'
 import type { SignedInAccount } from '../wire.js'
 import { loginOf, sendToProvider } from './login.js'
 import { navigates } from './page.js'
 import { answerError } from './refuse.js'
 import { toLocalPath } from './return-to.js'
+import { nextRound } from './rounds.js'
+import { accountOf } from './signed-in.js'
 
 /**
  * A condition of the application's own, for who is signed in. The value `true` lets a person through, and nothing else
@@ -39,7 +40,7 @@ export function createGuard(name: string, check: Predicate): Guard {
 				await next()
 			} catch (error) {
 				if (!isForThePerson(error)) throw error
-				await challenge(ctx, error)
+				await answer(ctx, error)
 			}
 		},
 	}[name] as Middleware
@@ -48,12 +49,9 @@ export function createGuard(name: string, check: Predicate): Guard {
 
 /** @throws ERR_SIGNED_OUT, ERR_FORBIDDEN, and whatever the condition throws: there is one way to return */
 async function pass(ctx: Context, check: Predicate): Promise<void> {
-	const { broker, session: select } = loginOf(ctx)
-	const session = select(ctx)
-	const ticket = ticketOf(session)
-	if (!ticket || !(await broker.isSignedIn(session)))
-		throw new BrokerError('ERR_SIGNED_OUT', 'Nobody is signed in. Sign in first.')
-	if ((await meets(check, ctx, ticket.account)) !== true)
+	const account = await accountOf(ctx, loginOf(ctx))
+	if (!account) throw new BrokerError('ERR_SIGNED_OUT', 'Nobody is signed in. Sign in first.')
+	if (!(await meets(check, ctx, account)))
 		throw new BrokerError(
 			'ERR_FORBIDDEN',
 			'Your account may not do this. If you should have access, ask who runs this application.',
@@ -85,31 +83,33 @@ export function conditionsOf(name: string, given: readonly (Guard | Predicate)[]
 	})
 }
 
-/** What goes wrong in the guard itself is answered as in the routes; what goes wrong behind it is not its own. */
+/** Of an answer that was begun behind the guard: an error would be saved as the report that it takes the place of. */
+const ofAnswers = ['Content-Disposition', 'Content-Encoding', 'Content-Range', 'ETag', 'Last-Modified']
+
+/** A browser is sent to sign in; all others are told, as by the routes. What is no error of ours is not ours to answer. */
 async function answer(ctx: Context, error: unknown): Promise<void> {
-	if (isForThePerson(error)) return challenge(ctx, error)
-	if (!(error instanceof BrokerError) || error.code === 'ERR_CONFIG') throw error
-	await answerError(ctx, error, loginOf(ctx))
+	if (!(error instanceof BrokerError)) throw error
+	const login = loginOf(ctx)
+	for (const name of ofAnswers) ctx.remove(name)
+	const goes = isForThePerson(error) && navigates(ctx)
+	const round = goes ? nextRound(ctx, login.settings) : undefined
+	if (round === undefined) return answerError(ctx, error, login)
+	const { scopes, claims } = error
+	const request = {
+		...(scopes && { extraScopesToConsent: scopes }),
+		...(claims !== undefined && { claims }),
+	}
+	try {
+		await sendToProvider(ctx, login, toLocalPath(ctx.originalUrl), request, round)
+	} catch (cause) {
+		if (!(cause instanceof BrokerError)) throw cause
+		await answerError(ctx, cause, login)
+	}
 }
 
-function isForThePerson(error: unknown): error is BrokerError {
+function isForThePerson(error: unknown): boolean {
 	return (
 		error instanceof BrokerError &&
 		(error.code === 'ERR_SIGNED_OUT' || error.code === 'ERR_INTERACTION_REQUIRED')
 	)
-}
-
-async function challenge(ctx: Context, error: BrokerError): Promise<void> {
-	const login = loginOf(ctx)
-	if (!navigates(ctx)) return answerError(ctx, error, login)
-	try {
-		await sendToProvider(ctx, login, toLocalPath(ctx.originalUrl), {
-			...(error.scopes && { extraScopesToConsent: error.scopes }),
-			...(error.claims !== undefined && { claims: error.claims }),
-		})
-	} catch (cause) {
-		if (!(cause instanceof BrokerError)) throw cause
-		return answerError(ctx, cause, login)
-	}
-	ctx.set('Cache-Control', 'no-store')
 }

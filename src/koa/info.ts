@@ -1,20 +1,17 @@
 import type { Context } from 'koa'
-import { ticketOf } from '../session.js'
 import type { InfoFields } from '../settings.js'
 import type { Login } from './login.js'
-import { type SignedIn, signedIn } from './signed-in.js'
+import { accountOf, type SignedIn, signedIn } from './signed-in.js'
 
 /** Who is signed in, with the application's own fields beside this library's; or that nobody is. */
 export async function info(ctx: Context, login: Login): Promise<void> {
-	const { broker, settings } = login
-	const session = login.session(ctx)
-	const account = (await broker.isSignedIn(session)) ? ticketOf(session)?.account : undefined
+	const account = await accountOf(ctx, login)
 	if (!account) {
 		ctx.body = { authenticated: false }
 		return
 	}
 	const whose = signedIn(ctx, login, account)
-	const own = Object.entries(settings.info).map(
+	const own = Object.entries(login.settings.info).map(
 		async ([name, field]) => [name, await jsonOf(field, whose)] as const,
 	)
 	ctx.body = {

@@ -8,10 +8,16 @@ import { readCookieValues } from './cookies.js'
 import { isCrossSite } from './cross-site.js'
 import type { Login } from './login.js'
 import { sessionAccess } from './session-access.js'
-import { pickData } from './session-data.js'
+import { keptFor } from './session-data.js'
 
 /** What aiohttp_session makes of an id: `uuid.uuid4().hex`. */
 const sessionId = /^[0-9a-f]{32}$/
+
+/** Who a cookie of the original was of, in the provider's own words. */
+interface Exchanged {
+	readonly ticket: SessionTicket
+	readonly claims?: SessionClaims
+}
 
 /** Refusals that no second try will change; what else fails is tried again with the next request. */
 const final = new Set(['ERR_SIGNED_OUT', 'ERR_INTERACTION_REQUIRED'])
@@ -67,7 +73,7 @@ interface LegacyCookie {
 	readonly domain: string
 }
 
-/** @throws ERR_LOGIN_REJECTED when a hook of the application refuses the person; ERR_CONFIG */
+/** @throws ERR_CONFIG */
 async function accept(
 	ctx: Context,
 	login: Login,
@@ -76,7 +82,7 @@ async function accept(
 ): Promise<void> {
 	const { broker, session } = login
 	// Before anything is used up: it says what is wrong with the application's session.
-	const access = sessionAccess(ctx, session)
+	sessionAccess(ctx, session)
 	for (const id of ids) {
 		const found = await exchange(broker, id).catch((error: unknown) => {
 			if (!(error instanceof BrokerError)) throw error
@@ -87,10 +93,26 @@ async function accept(
 		if (found === undefined || found === 'unknown') continue
 		expire(ctx, cookie)
 		if (found === 'used') continue
-		const { ticket, claims } = found
-		await access.renew({ ...pickData(session(ctx) ?? {}), msal: ticket, msalClaims: claims })
-		await admit(ctx, login, ticket)
+		await enter(ctx, login, found)
 		return
+	}
+}
+
+/** Signs the person in, if the application lets them: whoever it refuses goes on as the visitor that they were. */
+async function enter(ctx: Context, login: Login, { ticket, claims }: Exchanged): Promise<void> {
+	const { broker, session, settings } = login
+	const { data, renew } = sessionAccess(ctx, session)
+	try {
+		const kept = keptFor(ticket, data, settings.keepOnSignIn)
+		await renew({ ...kept, msal: ticket, msalClaims: claims })
+		await admit(ctx, login, ticket.account)
+	} catch (error) {
+		ctx.app.emit('error', error, ctx)
+		try {
+			await sessionAccess(ctx, session).renew(data)
+		} finally {
+			await broker.signOut({ msal: ticket })
+		}
 	}
 }
 
@@ -99,10 +121,7 @@ async function accept(
  * by what the provider says.
  * @throws ERR_IDP_UNAVAILABLE, ERR_STORE_UNAVAILABLE and the like: nothing was used up
  */
-async function exchange(
-	broker: TokenBroker,
-	id: string,
-): Promise<{ readonly ticket: SessionTicket; readonly claims?: SessionClaims } | 'unknown' | 'used'> {
+async function exchange(broker: TokenBroker, id: string): Promise<Exchanged | 'unknown' | 'used'> {
 	const pool = TokenBroker.poolOf(broker)
 	const found = await pool.run('findImported', { id })
 	if (found.state !== 'waiting') return found.state

@@ -44,13 +44,16 @@ export function loginOf(ctx: Context): Login {
  * Sends the browser to the provider, remembering where it was going; by way of the redirect URI's origin, when it
  * is elsewhere. RFC 9700, 4.12: 303, never 307.
  * @param returnTo a local path, as the application sees it
+ * @param round which one in a row it is, when a guard sends the browser
  */
 export async function sendToProvider(
 	ctx: Context,
 	{ broker, settings, transactions, session }: Login,
 	returnTo: string,
 	request: AuthorizationRequest = {},
+	round?: number,
 ): Promise<void> {
+	ctx.set('Cache-Control', 'no-store')
 	const { id } = sessionAccess(ctx, session)
 	if (sendToCanonicalOrigin(ctx, settings)) return
 	const { url, transaction } = await broker.getAuthCodeUrl({
@@ -59,7 +62,7 @@ export async function sendToProvider(
 		session: session(ctx),
 		...(id !== undefined && { sessionId: id }),
 	})
-	transactions.begin(ctx, transaction, url)
+	transactions.begin(ctx, { ...transaction, ...(round !== undefined && { round }) }, url)
 	ctx.status = 303
 	ctx.set('Location', url)
 	ctx.body = ''

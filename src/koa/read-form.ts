@@ -55,6 +55,8 @@ function parse(body: string, ctx: Context): URLSearchParams {
 }
 
 function isFilled(body: unknown): boolean {
+	// Each byte of a buffer is a key of it.
+	if (Buffer.isBuffer(body)) return body.length > 0
 	return typeof body === 'object' && body !== null ? Object.keys(body).length > 0 : Boolean(body)
 }
 

@@ -75,11 +75,16 @@ function refuse(ctx: Context, error: BrokerError, loginPath: string, startPage: 
 	)
 }
 
-/** RFC 6750, 3 and 3.1. Scopes have no character that would have to be quoted. */
-function challengeOf({ status, scopes }: BrokerError): string | undefined {
+/** Characters of scopes in a header at most. */
+const longestScopes = 512
+
+/** RFC 6750, 3 and 3.1. An application's error may carry anything: what is no scope (RFC 6749, 3.3) is not named. */
+function challengeOf({ status, scopes = [] }: BrokerError): string | undefined {
 	if (status === 401) return 'Bearer'
-	if (status !== 403 || !scopes?.length) return undefined
-	return `Bearer error="insufficient_scope", scope="${scopes.join(' ')}"`
+	if (status !== 403 || scopes.length === 0) return undefined
+	const scope = scopes.join(' ')
+	const named = scope.length <= longestScopes && /^[\x20\x21\x23-\x5b\x5d-\x7e]+$/.test(scope)
+	return `Bearer error="insufficient_scope"${named ? `, scope="${scope}"` : ''}`
 }
 
 /** What goes wrong on our side is not for the person: its details are for the application's log. */

@@ -6,7 +6,8 @@ const longest = 1024
  * anything that names another origin, now or once it is resolved, is dropped.
  */
 export function toLocalPath(candidate: string | undefined): string {
-	if (candidate === undefined || candidate.length > longest) return '/'
+	// A query has lists too, and not everybody writes TypeScript.
+	if (typeof candidate !== 'string' || candidate.length > longest) return '/'
 	// Browsers skip tabs and line breaks and take a backslash for a slash; nobody means either.
 	if (!candidate.startsWith('/') || /[\\\p{Cc}]/u.test(candidate) || !URL.canParse(candidate, base))
 		return '/'

@@ -1,5 +1,5 @@
 import Router from '@koa/router'
-import type { Middleware } from 'koa'
+import type { Context, Middleware } from 'koa'
 import { TokenBroker } from '../broker.js'
 import { BrokerError } from '../errors.js'
 import { type RouteSettings, withRouteOptions } from '../settings.js'
@@ -86,13 +86,18 @@ export function createMsalRoutes(
 	const acceptLegacy = acceptLegacyCookie(login)
 	// Not in the router, whose answers all have our headers: what is not there is not to be told from any other path.
 	const debugPath = settings.debug && process.env.NODE_ENV === 'development' ? paths.debug : undefined
+	// Where the provider answers at the front page, that is the application's all the same.
+	const isFrontPage = ({ path, method, query }: Context) =>
+		path === '/' &&
+		paths.authorized === '/' &&
+		(settings.auth.responseMode === 'query' ? query.state === undefined : method !== 'POST')
 	return function msalRoutes(ctx, next) {
 		checkSession(ctx, session)
 		offerLogin(ctx, login)
 		const go = () => {
 			if (ctx.path === debugPath) return debug(ctx, next, login)
 			// The router would try each of its patterns on each of the application's own requests.
-			return isOurs(ctx.path) ? routes(ctx, next) : next()
+			return isOurs(ctx.path) && !isFrontPage(ctx) ? routes(ctx, next) : next()
 		}
 		// A hook of onSignedIn may refuse who brings the original's cookie.
 		const refused = (error: unknown) => {

@@ -9,7 +9,7 @@ export type SelectSession = (ctx: Context) => object | null | undefined
 
 /** A session that is not koa-session's: its data are its own enumerable properties but `id`. */
 export interface ApplicationSession {
-	/** Gives the session a new id. What it holds may stay or go. */
+	/** Gives the session a new id: it is empty then, and is filled afterwards. */
 	regenerate(): unknown
 	/** Ends the session. */
 	destroy(): unknown
@@ -19,6 +19,8 @@ export interface ApplicationSession {
 export interface SessionAccess {
 	/** Names the session that the request brought, for an answer of the provider that comes without its cookie. */
 	readonly id: string | undefined
+	/** What the request's session holds. */
+	readonly data: SessionData
 	/** Reads a session, the request's or another. */
 	read(id: string): Promise<SessionData | undefined>
 	/** Ends a session, the request's or another. */
@@ -60,6 +62,7 @@ export function sessionAccess(ctx: Context, select: SelectSession): SessionAcces
 	if (own && isKoas)
 		return {
 			...own,
+			data: pickData(ctx.session ?? {}),
 			renew: (data) => renewKoaSession(ctx, data, own.id !== undefined),
 			drop: async () => {
 				ctx.session = null
@@ -124,6 +127,7 @@ function foreignKoaSession(ctx: Context, options: KoaSessionOptions): SessionAcc
 	const get = sealedReadOf(store) ?? store.get.bind(store)
 	return {
 		id,
+		data: pickData(session ?? {}),
 		read: async (other) => {
 			const data = await ofStore(() => get(other, maxAge, { ctx, rolling }))
 			if (typeof data !== 'object' || data === null) return undefined
@@ -157,13 +161,20 @@ async function ofStore<T>(work: () => T | Promise<T>): Promise<T> {
 async function renewKoaSession(ctx: Context, data: SessionData, regenerate: boolean): Promise<void> {
 	ctx.session ??= {}
 	const session = ctx.session as KoaSession
-	replaceData(session, pickData(session), data)
-	if (regenerate) await session.regenerate()
+	empty(session, pickData(session))
+	Object.assign(session, data)
+	if (!regenerate) return
+	try {
+		await session.regenerate()
+	} catch (error) {
+		// Else koa-session would store it under the id that was there before, which somebody else may have.
+		ctx.session = null
+		throw error
+	}
 }
 
-function replaceData(session: SessionData, before: SessionData, after: SessionData): void {
-	for (const name of Object.keys(before)) delete session[name]
-	Object.assign(session, after)
+function empty(session: object, data: SessionData): void {
+	for (const name of Object.keys(data)) delete (session as SessionData)[name]
 }
 
 /** Any other session: the one of the request is all that is known of it. */
@@ -174,22 +185,36 @@ function applicationSession(ctx: Context, select: SelectSession, selected: objec
 			'ERR_CONFIG',
 			'The session that `session: (ctx) => …` selects needs the methods regenerate(), which gives it a new id at sign-in, and destroy(), which ends it at sign-out. A koa-session with a store needs neither.',
 		)
-	const { id: _, ...before } = pickData(selected)
+	const before = dataOf(selected)
 	return {
 		id: theRequests,
+		data: before,
 		read: async () => before,
 		// That is done by `renew`.
 		end: async () => {},
-		renew: async ({ id: _, ...data }) => {
-			replaceData(selected as SessionData, before, data)
+		renew: async (data) => {
+			empty(selected, before)
 			await ofStore(() => session.regenerate?.())
-			// It may be another object now, and empty.
-			Object.assign(select(ctx) ?? {}, data)
+			// It may be another object now.
+			const renewed = select(ctx)
+			if (!renewed)
+				throw new BrokerError(
+					'ERR_CONFIG',
+					'`session: (ctx) => …` selects no session any more once regenerate() has given it a new id.',
+				)
+			Object.assign(renewed, dataOf(data))
 		},
 		drop: async () => {
 			await ofStore(() => session.destroy?.())
 		},
 	}
+}
+
+/** Whatever an application has put into a session of its own, by whatever name: nothing of it is to be overlooked. */
+function dataOf(session: object): SessionData {
+	const kept = ([name, value]: [string, unknown]) =>
+		name !== 'id' && name !== '__proto__' && typeof value !== 'function'
+	return Object.fromEntries(Object.entries(session).filter(kept))
 }
 
 /** In place of the id of a session that can't be asked for by one. */

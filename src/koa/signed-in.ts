@@ -1,5 +1,6 @@
 import type { Context } from 'koa'
 import type { TokenBroker } from '../broker.js'
+import { ticketOf } from '../session.js'
 import type { SessionHandle } from '../session-handle.js'
 import type { SignedInAccount } from '../wire.js'
 import type { Login } from './login.js'
@@ -18,6 +19,15 @@ export interface SignedIn {
 
 /** What the application does when somebody has signed in, before they are answered. It refuses them by throwing. */
 export type SignedInHook = (signedIn: SignedIn) => unknown
+
+/** Who is signed in, and was not signed out elsewhere meanwhile. @throws what `broker.isSignedIn` throws */
+export async function accountOf(
+	ctx: Context,
+	{ broker, session: select }: Login,
+): Promise<SignedInAccount | undefined> {
+	const session = select(ctx)
+	return (await broker.isSignedIn(session)) ? ticketOf(session)?.account : undefined
+}
 
 export function signedIn(
 	ctx: Context,

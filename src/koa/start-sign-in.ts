@@ -20,5 +20,4 @@ export async function startSignIn(
 	{ returnTo, ...request }: AuthorizationRequest & { readonly returnTo?: string } = {},
 ): Promise<void> {
 	await sendToProvider(ctx, loginOf(ctx), toLocalPath(returnTo), request)
-	ctx.set('Cache-Control', 'no-store')
 }

@@ -28,6 +28,11 @@ const lookedAt = 20
 
 const purpose = 'transaction'
 
+/** A sign-in under way, and which one in a row it is if a guard has begun it. */
+export interface BrowserTransaction extends LoginTransaction {
+	readonly round?: number
+}
+
 /**
  * Sign-ins under way, in the browser: an anonymous visitor costs the store nothing. Sealed, so that nobody reads
  * the code verifier; bound by the seal to their own name and client id; `HttpOnly`; short-lived.
@@ -38,16 +43,16 @@ export function createTransactions(settings: Settings) {
 	const cookieOf = (state: string) =>
 		transactionCookie(settings, createHash('sha256').update(state).digest('base64url').slice(0, 16))
 
-	const open = (name: string, sealed: string | undefined): LoginTransaction | undefined => {
+	const open = (name: string, sealed: string | undefined): BrowserTransaction | undefined => {
 		const opened = sealed === undefined ? undefined : sealer.open(purpose, name, sealed)
-		return opened?.ok ? (JSON.parse(opened.plaintext) as LoginTransaction) : undefined
+		return opened?.ok ? (JSON.parse(opened.plaintext) as BrowserTransaction) : undefined
 	}
 
 	return {
 		/** Keeps a transaction, and of the older ones the newest. @param url where the browser is sent */
-		begin(ctx: Context, transaction: LoginTransaction, url: string): void {
+		begin(ctx: Context, transaction: BrowserTransaction, url: string): void {
 			const cookie = cookieOf(transaction.state)
-			const seal = (what: LoginTransaction) => sealer.seal(purpose, cookie.name, JSON.stringify(what))
+			const seal = (what: BrowserTransaction) => sealer.seal(purpose, cookie.name, JSON.stringify(what))
 			const lineBytes = cookie.name.length + bytesBeside + settings.basePath.length
 			const room = maxHead - url.length - lineBytes
 			const whole = seal(transaction)
@@ -73,7 +78,7 @@ export function createTransactions(settings: Settings) {
 		},
 
 		/** The transaction of an answer with this state; its cookie is deleted, whatever comes of it. */
-		take(ctx: Context, state: string): LoginTransaction | undefined {
+		take(ctx: Context, state: string): BrowserTransaction | undefined {
 			const cookie = cookieOf(state)
 			const sealed = readCookies(ctx.req)[cookie.name]
 			if (sealed === undefined) return undefined

@@ -16,7 +16,7 @@ import {
 } from '../../src/index.js'
 import { createWorld, listen, type World } from './application.js'
 
-const redirectPaths = ['/user/authorized', '/account/back', '/tenant1/app/user/authorized']
+const redirectPaths = ['/', '/user/authorized', '/account/back', '/tenant1/app/user/authorized']
 
 /** A world whose provider knows the shop's addresses. */
 export function createShopWorld(): Promise<World> {
