@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createClientCertificate, createDevCertificates, type DevCertificates } from '../dev/certificates.js'
-import { clientIds, clientSecrets } from '../dev/directory.js'
+import { clientIds, clientSecrets, TENANT_ID } from '../dev/directory.js'
 import { type RedisSource, redisTokenStore, type SessionTicket } from '../src/index.js'
 import { closeRedis, onRedis, openRedis } from '../src/redis-client.js'
 import type { ProcessOptions } from './fixtures/broker-process.js'
@@ -88,7 +88,7 @@ describe('Redis over TLS', () => {
 		const monitor = await redis.monitor()
 		const store = redisTokenStore({ host: 'localhost', port, password: 'secret', tls: { ca } })
 		const app = await createApplication(world, { secrets, store })
-		const account = { homeAccountId: 'x', tenantId: 'x', objectId: 'x', username: 'x' }
+		const account = { homeAccountId: 'x', tenantId: TENANT_ID, objectId: 'x', username: 'x' }
 		const msal: SessionTicket = { partition: 'x'.repeat(43), account: account as SessionTicket['account'] }
 		try {
 			const refused = unavailable(/SELF_SIGNED_CERT_IN_CHAIN.*tls\.ca/)
