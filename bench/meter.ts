@@ -56,10 +56,14 @@ export async function watchDelay(): Promise<() => Promise<DelayReading>> {
 	const delay = monitorEventLoopDelay({ resolution: 1 })
 	const recent = monitorEventLoopDelay({ resolution: 1 })
 	const series: [number, number][] = []
+	let longest = 0
 	const takeWindow = () => {
 		// Right after a blocked turn there is nothing yet to look at.
 		if (recent.count === 0) return
-		series.push([performance.now() - started, recent.max / 1e6])
+		// What follows a reset is in no window: here it counts when nothing before was longer.
+		const unseen = delay.max > longest && longest > 0 ? delay.max : 0
+		longest = delay.max
+		series.push([performance.now() - started, Math.max(recent.max, unseen) / 1e6])
 		recent.reset()
 	}
 	delay.enable()
@@ -67,6 +71,8 @@ export async function watchDelay(): Promise<() => Promise<DelayReading>> {
 	await sleep(50)
 	delay.reset()
 	recent.reset()
+	// A histogram that was reset counts from its second wake-up on, and the first turn may be the one that is blocked.
+	await sleep(5)
 	const windows = setInterval(takeWindow, windowMs)
 	const started = performance.now()
 	return async () => {
