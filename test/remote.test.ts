@@ -111,7 +111,7 @@ function hasCode(code: string) {
 	}
 }
 
-describe('a broker asked from a worker thread', () => {
+describe('a broker asked from a worker thread (the original’s worker use outside a request)', () => {
 	let world: World
 	let app: Application
 	let ticket: object
