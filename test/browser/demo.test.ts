@@ -2,14 +2,8 @@ import assert from 'node:assert/strict'
 import { mkdir } from 'node:fs/promises'
 import { after, before, describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import {
-	type Browser,
-	type BrowserContext,
-	type BrowserContextOptions,
-	chromium,
-	type Page,
-} from 'playwright-core'
-import { findProgram } from '../support/programs.js'
+import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core'
+import { launchChromium } from '../support/chromium.js'
 import { type Demo, freePorts, startDemo } from './demo-process.js'
 
 const screenshots = fileURLToPath(new URL('../../../test-output/screenshots/', import.meta.url))
@@ -19,7 +13,7 @@ describe('the demo, in a browser', { timeout: 60_000 }, () => {
 	let browser: Browser
 	before(async () => {
 		await mkdir(screenshots, { recursive: true })
-		;[demo, browser] = await Promise.all([startDemo(await freePorts()), launch()])
+		;[demo, browser] = await Promise.all([startDemo(await freePorts()), launchChromium()])
 	})
 	after(async () => {
 		await browser?.close()
@@ -224,22 +218,6 @@ async function tabTo(page: Page, text: string): Promise<void> {
 		if ((await page.locator(':focus').allInnerTexts()).some((focused) => focused.includes(text))) return
 	}
 	assert.fail(`the Tab key does not lead to “${text}”`)
-}
-
-function launch(): Promise<Browser> {
-	const executablePath = findProgram('chromium')
-	return chromium.launch({
-		...(executablePath && { executablePath }),
-		args: [
-			'--no-sandbox',
-			'--disable-gpu',
-			'--disable-quic',
-			'--no-first-run',
-			'--disable-background-networking',
-			'--disable-component-update',
-			'--disable-sync',
-		],
-	})
 }
 
 /** A browser without cookies, and what it complains of. */
