@@ -9,6 +9,8 @@ import type { ProviderMetadata } from './wire.js'
 
 /** What a sign-in has to remember until the provider answers. Secret: sealed, in the browser, for 15 minutes. */
 export interface LoginTransaction {
+	/** Of the provider that the person was sent to: an answer counts at the broker of that one alone (RFC 9700, 4.4). */
+	readonly issuer: string
 	readonly state: string
 	readonly nonce: string
 	readonly codeVerifier: string
@@ -56,6 +58,7 @@ export function beginSignIn(
 	const codeVerifier = randomText()
 	const partition = ticketOf(request.session)?.partition
 	const transaction: LoginTransaction = {
+		issuer: metadata.issuer,
 		state: randomText(),
 		nonce: randomText(),
 		codeVerifier,
@@ -88,6 +91,7 @@ export function checkAnswer(
 ): string {
 	if (!sameText(answer.state, transaction.state))
 		throw rejected('It does not belong to a sign-in of this browser.')
+	if (transaction.issuer !== metadata.issuer) throw rejected('It began at another provider.')
 	const age = Date.now() - transaction.createdAt
 	if (age < -transactionLifetime || age > transactionLifetime) throw rejected('It took too long.')
 	checkIssuer(answer.iss, metadata)
