@@ -216,8 +216,20 @@ export class TokenBroker {
 	}
 
 	/** Counts of the work handed to the worker threads and of what is held, since the start. */
-	get statistics(): { readonly tasks: number; readonly heldTokens: number; readonly unsaved: number } {
-		return { tasks: this.#pool.tasks, heldTokens: this.#held.size, unsaved: this.#unsaved.size }
+	get statistics(): {
+		readonly tasks: number
+		readonly heldTokens: number
+		/** Refreshed tokens that the store could not take yet. */
+		readonly unsaved: number
+		/** Threads that died, or were ended because they no longer answered. */
+		readonly workerFailures: number
+	} {
+		return {
+			tasks: this.#pool.tasks,
+			heldTokens: this.#held.size,
+			unsaved: this.#unsaved.size,
+			workerFailures: this.#pool.health.failures,
+		}
 	}
 
 	/**

@@ -138,7 +138,7 @@ describe('imports', () => {
 		const users = (name: string) => [
 			...new Set(all.filter(({ to, typeOnly }) => to === name && !typeOnly).map(({ from }) => from)),
 		]
-		assert.deepEqual(users('piscina'), ['src/worker-pool.ts'])
+		assert.deepEqual(users('piscina'), ['src/worker-threads.ts'])
 		assert.ok(users('comlink').length <= 2 && users('comlink').every((file) => file.startsWith('src/remote')))
 		assert.deepEqual(users('@azure/msal-node'), ['workers/msal-client.ts'])
 		assert.ok(users('commander').every(inFolder('src/cli')))

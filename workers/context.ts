@@ -5,13 +5,11 @@ import { createSealer } from '../src/sealing.js'
 import { createSessionIds } from '../src/session-id.js'
 import type { WorkerSettings } from '../src/wire.js'
 import { createOwnAuthority } from './own-authority.js'
+import { ownData } from './own-data.js'
 import { createRedisStore } from './redis-store.js'
 
-/**
- * What a worker sets up once, from settings alone. No user's state stays here: any worker serves any user.
- * `piscina` wraps `workerData` in its own tuple and puts the application's part second.
- */
-export const settings = piscinaData<WorkerSettings>(workerData)
+/** What a worker sets up once, from settings alone. No user's state stays here: any worker serves any user. */
+export const settings = ownData<WorkerSettings>(workerData)
 export const sealer = createSealer(settings.secrets, settings.clientId)
 export const ownAuthority = createOwnAuthority(settings)
 export const sessionIds = createSessionIds(settings.secrets, settings.clientId)
@@ -25,7 +23,3 @@ export const http = createHttp(network)
 /** `undefined` when the store is in memory on the main thread. */
 export const redisStore =
 	settings.redis && createRedisStore(openRedis(settings.redis), settings.namespace, settings.refresh.lease)
-
-function piscinaData<T>(data: unknown): T {
-	return (Array.isArray(data) ? data[1] : data) as T
-}

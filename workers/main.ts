@@ -1,3 +1,4 @@
+import './heartbeat.js'
 import { BrokerError } from '../src/errors.js'
 import type { TaskAnswer, TaskMessage, TaskName, WireTasks } from '../src/wire.js'
 import { acquire } from './acquire.js'

@@ -1,0 +1,236 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Worker } from 'node:worker_threads'
+import { Piscina } from 'piscina'
+import { BrokerError } from './errors.js'
+
+/** Heap of one worker, in MiB. A cache blob is under one MiB; a worker that needs this much is ill. */
+const workerHeap = 256
+
+/**
+ * Of which, for what is young, in MiB: tasks that wait for the provider outlive many collections of a smaller one,
+ * and are then collected with what is old, at several times the cost.
+ */
+const workerYoungHeap = 96
+
+/** Milliseconds in which a worker has to load, also on a machine that is busy. */
+const startTimeout = 30_000
+
+/** Milliseconds until threads that did not load are tried again: at first, and at most. */
+const firstPause = 250
+const longestPause = 10_000
+
+/** Threads that are told apart by their heartbeats. */
+const beatSlots = 256
+
+/** Looks at each thread's heartbeat in the time after which it is stuck; it beats as often. */
+const looks = 15
+
+export interface ThreadsOptions {
+	/** Loaded in each thread. A thread that never gives a heartbeat is not taken for stuck. */
+	readonly filename: string
+	readonly threads: number
+	/** Tasks that one thread takes at a time. */
+	readonly concurrency: number
+	readonly maxQueue: number
+	/** Milliseconds without a heartbeat after which a thread is ended. */
+	readonly stuckAfter: number
+	readonly workerData: object
+	/** A task that every thread answers which has loaded. */
+	readonly ping: object
+}
+
+/** How the threads are. */
+export interface ThreadsHealth {
+	/** Threads that are there, of those that should be. */
+	readonly threads: number
+	readonly wanted: number
+	/** Threads that ended since the start without being told to. */
+	readonly failures: number
+	/** No thread is there, and none loads: every task is refused at once until one does. */
+	readonly broken: boolean
+}
+
+/**
+ * The threads themselves: starts them, ends one that is stuck, replaces one that ended. piscina starts no other thread
+ * once one has failed to load, and leaves tasks waiting for ever: then a new pool is tried, at growing intervals, and
+ * takes the place of the old one when it answers.
+ */
+export class WorkerThreads {
+	readonly #options: ThreadsOptions
+	readonly #beats = new Int32Array(new SharedArrayBuffer(4 * beatSlots))
+	readonly #watch: NodeJS.Timeout
+	/** How often each thread was looked at since its last heartbeat. */
+	readonly #silent = new WeakMap<Worker, { readonly beat: number; looks: number }>()
+	readonly #closing = new AbortController()
+	#pool: Piscina
+	#started = false
+	#failures = 0
+	#inFlight = 0
+	#recovery: Promise<void> | undefined
+
+	private constructor(options: ThreadsOptions) {
+		this.#options = options
+		this.#pool = this.#create()
+		this.#watch = setInterval(() => this.#endStuck(), options.stuckAfter / looks).unref()
+	}
+
+	/**
+	 * Starts the threads and waits until one answers.
+	 * @throws ERR_WORKER_FAILED
+	 */
+	static async start(options: ThreadsOptions): Promise<WorkerThreads> {
+		const threads = new WorkerThreads(options)
+		try {
+			await threads.#prove(threads.#pool)
+			threads.#started = true
+			threads.#lookAt(threads.#pool)
+			return threads
+		} catch (cause) {
+			clearInterval(threads.#watch)
+			await threads.#pool.destroy()
+			throw new BrokerError('ERR_WORKER_FAILED', 'The worker threads do not start.', { cause })
+		}
+	}
+
+	get health(): ThreadsHealth {
+		const threads = this.#pool.threads.length
+		const { threads: wanted } = this.#options
+		return {
+			threads,
+			wanted,
+			failures: this.#failures,
+			broken: this.#recovery !== undefined && threads === 0,
+		}
+	}
+
+	/**
+	 * No signal: with one, piscina runs the task alone on its thread, and kills the thread to abort it.
+	 * @throws ERR_OVERLOADED, ERR_WORKER_FAILED
+	 */
+	async run<T>(message: object): Promise<T> {
+		const { length } = this.#pool.threads
+		// Each task that finds no room has piscina try another thread: not while threads don't load.
+		if (this.#recovery && this.#inFlight >= length * this.#options.concurrency)
+			throw new BrokerError(
+				'ERR_WORKER_FAILED',
+				length === 0
+					? 'The worker threads do not load. They are tried again.'
+					: 'A worker thread is missing.',
+				{ retryAfter: 1 },
+			)
+		this.#inFlight++
+		try {
+			return await this.#pool.run(message)
+		} catch (cause) {
+			throw translate(cause)
+		} finally {
+			this.#inFlight--
+		}
+	}
+
+	/** Takes no more tasks, waits for those that run, ends the threads. */
+	async close(): Promise<void> {
+		this.#closing.abort()
+		clearInterval(this.#watch)
+		await this.#recovery
+		await this.#pool.close()
+	}
+
+	#create(): Piscina {
+		const { filename, threads, concurrency, maxQueue, workerData, stuckAfter } = this.#options
+		const pool = new Piscina({
+			filename,
+			minThreads: threads,
+			maxThreads: threads,
+			concurrentTasksPerWorker: concurrency,
+			maxQueue,
+			// The default freezes a worker's timers and sockets between tasks.
+			atomics: 'disabled',
+			recordTiming: false,
+			workerData: { ...workerData, heartbeat: { beats: this.#beats, interval: stuckAfter / looks } },
+			env: {},
+			resourceLimits: { maxOldGenerationSizeMb: workerHeap, maxYoungGenerationSizeMb: workerYoungHeap },
+		})
+		// Without a listener an error in an idle worker ends the process. piscina replaces the worker.
+		pool.on('error', () => {})
+		pool.on('workerDestroy', () => {
+			if (!this.#started || this.#closing.signal.aborted || pool !== this.#pool) return
+			this.#failures++
+			// piscina replaces it in this turn, or not at all.
+			setImmediate(() => this.#lookAt(pool))
+		})
+		return pool
+	}
+
+	/** @throws when no thread of the pool loads */
+	async #prove(pool: Piscina): Promise<void> {
+		const { signal } = this.#closing
+		const done = new AbortController()
+		const failed = new Promise<never>((_, reject) => {
+			const fail = (why: string) => reject(new Error(why))
+			// A thread that does not load leaves the task waiting.
+			const onDestroy = () => setImmediate(() => pool.threads.length === 0 && fail('No worker loads.'))
+			pool.on('workerDestroy', onDestroy)
+			signal.addEventListener('abort', () => fail('closed'), { signal: done.signal })
+			sleep(startTimeout, undefined, { signal: done.signal }).then(
+				() => fail(`No worker answered within ${startTimeout} ms.`),
+				() => pool.off('workerDestroy', onDestroy),
+			)
+		})
+		try {
+			await Promise.race([pool.run(this.#options.ping), failed])
+		} finally {
+			done.abort()
+		}
+	}
+
+	#lookAt(pool: Piscina): void {
+		if (pool !== this.#pool || pool.threads.length === this.#options.threads) return
+		// What waits for a thread there would wait for ever.
+		if (pool.threads.length === 0) void pool.destroy()
+		this.#recovery ??= this.#recover().finally(() => {
+			this.#recovery = undefined
+		})
+	}
+
+	/** Tries new threads until some answer. What the old ones are doing they may end. */
+	async #recover(): Promise<void> {
+		const { signal } = this.#closing
+		process.emitWarning('A worker thread does not load. It is tried again.', 'KoaMsalWarning')
+		for (let pause = firstPause; !signal.aborted; pause = Math.min(2 * pause, longestPause)) {
+			const next = this.#create()
+			try {
+				await this.#prove(next)
+				const old = this.#pool
+				this.#pool = next
+				old.close().catch(() => {})
+				return this.#lookAt(next)
+			} catch {
+				await next.destroy()
+			}
+			await sleep(pause, undefined, { signal, ref: false }).catch(() => {})
+		}
+	}
+
+	/** Ends threads whose event loop has stopped turning: their tasks fail, and they are replaced. */
+	#endStuck(): void {
+		for (const thread of this.#pool.threads) {
+			const beat = Atomics.load(this.#beats, thread.threadId % beatSlots)
+			const before = this.#silent.get(thread)
+			// Looks are counted, not time: after a machine has slept no thread is stuck. Nor is one that is loading.
+			if (before?.beat !== beat || beat === 0) this.#silent.set(thread, { beat, looks: 0 })
+			else if (++before.looks === looks - 1) void thread.terminate()
+		}
+	}
+}
+
+/** A worker answers with values, so what rejects is the pool itself. */
+function translate(cause: unknown): BrokerError {
+	const message = cause instanceof Error ? cause.message : ''
+	if (/queue (size )?is at limit/i.test(message))
+		return new BrokerError('ERR_OVERLOADED', 'Too many tasks are waiting.', { retryAfter: 1, cause })
+	return new BrokerError('ERR_WORKER_FAILED', 'The worker died under its task. Try again.', {
+		retryAfter: 1,
+		cause,
+	})
+}
