@@ -1,5 +1,6 @@
 import { createRemoteJWKSet, customFetch, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose'
 import { BrokerError } from '../src/errors.js'
+import { isLoopback } from '../src/loopback.js'
 import type { Http } from '../src/network.js'
 import type { ProviderMetadata, WorkerSettings } from '../src/wire.js'
 
@@ -109,10 +110,6 @@ function isAbout(issuer: URL, authority: string): boolean {
 	const segments = decodeURI(issuer.pathname).toLowerCase().split('/')
 	if (segments.includes('{tenantid}')) return tenant === 'common' || tenant === 'organizations'
 	return !/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(tenant) || segments.includes(tenant)
-}
-
-function isLoopback(hostname: string): boolean {
-	return hostname === 'localhost' || hostname === '127.0.0.1' || hostname === '[::1]'
 }
 
 function unavailable(url: string, status: number): BrokerError {

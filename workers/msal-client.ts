@@ -1,9 +1,9 @@
 import { ConfidentialClientApplication } from '@azure/msal-node'
 import { BrokerError } from '../src/errors.js'
+import { isMicrosoftCloud } from '../src/microsoft-clouds.js'
 import type { WorkerSettings } from '../src/wire.js'
 import type { Authority } from './authority.js'
 import { credentialInUse } from './credential.js'
-import { isMicrosoftCloud } from './own-authority.js'
 import type { ProviderCall } from './provider-call.js'
 import { parseTokenCache, type TokenCacheJson } from './token-cache.js'
 

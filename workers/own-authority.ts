@@ -1,21 +1,7 @@
+import { clouds } from '../src/microsoft-clouds.js'
 import { createTenantCheck } from '../src/own-tenants.js'
 import type { SignedInAccount, WorkerSettings } from '../src/wire.js'
 import type { TokenCacheJson } from './token-cache.js'
-
-/**
- * Hosts that are one and the same cloud: MSAL writes any of them as a token's `environment`.
- * https://learn.microsoft.com/entra/identity-platform/authentication-national-cloud, and MSAL's own instance metadata
- */
-const clouds: readonly (readonly string[])[] = [
-	['login.microsoftonline.com', 'login.windows.net', 'login.microsoft.com', 'sts.windows.net'],
-	['login.partner.microsoftonline.cn', 'login.chinacloudapi.cn'],
-	['login.microsoftonline.us', 'login.usgovcloudapi.net'],
-]
-
-/** Whether MSAL knows the host, and which other names it goes by, without being told. */
-export function isMicrosoftCloud(host: string): boolean {
-	return clouds.some((hosts) => hosts.includes(host))
-}
 
 /** The authority that this process signs people in at, as token caches name it. */
 export interface OwnAuthority {
