@@ -1,3 +1,4 @@
+import type { KeyObject } from 'node:crypto'
 import { BrokerError } from './errors.js'
 import type { ConnectivityCheck } from './wire.js'
 
@@ -5,7 +6,7 @@ import type { ConnectivityCheck } from './wire.js'
 export interface CheckedPlace {
 	readonly name: ConnectivityCheck['name']
 	/** The proxy that calls may go through. */
-	readonly proxy?: string
+	readonly proxy?: KeyObject
 }
 
 /** Does one check, and says what came of it. */
@@ -45,9 +46,9 @@ function wordOf({ message, code }: BrokerError): string {
 }
 
 /** Whether it was the proxy that failed: what it answered, or that it was the one who could not be reached. */
-function ofProxy(cause: unknown, proxy: string | undefined) {
+function ofProxy(cause: unknown, proxy: KeyObject | undefined) {
 	if (proxy === undefined || !(cause instanceof Error)) return undefined
-	const { host, hostname, port, protocol } = new URL(proxy)
+	const { host, hostname, port, protocol } = new URL(proxy.export().toString())
 	const status = /Proxy response \((\d{3})\)/.exec(cause.message)?.[1]
 	if (status !== undefined)
 		return {

@@ -8,12 +8,14 @@ export type SettingsDescription = Readonly<Record<string, unknown>>
  * What a broker works with. Secrets are shown as `(set, 44 bytes)`: neither their value nor a hash of it;
  * functions by their name.
  */
-export function describe({ auth, store, ...settings }: Settings): SettingsDescription {
+export function describe({ auth, store, network, ...settings }: Settings): SettingsDescription {
 	const { credential, ...registration } = auth
+	const { proxy } = network
 	return {
 		auth: { ...(described(registration) as object), ...credential.description },
 		store: describedStore(store),
 		...(described(settings) as object),
+		network: described({ ...network, ...(proxy && { proxy: proxy.export().toString() }) }),
 	}
 }
 

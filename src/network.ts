@@ -1,3 +1,4 @@
+import type { KeyObject } from 'node:crypto'
 import { createSecureContext, rootCertificates } from 'node:tls'
 import {
 	Agent,
@@ -17,8 +18,8 @@ export interface NetworkSettings {
 	readonly timeout: number
 	/** PEM of certificates trusted beside the ones Node ships with. */
 	readonly ca?: string
-	/** URL of a proxy for all calls. */
-	readonly proxy?: string
+	/** URL of a proxy for all calls, which may carry a password. */
+	readonly proxy?: KeyObject
 	/** Hosts reached without the proxy, separated by commas. */
 	readonly noProxy?: string
 }
@@ -75,11 +76,15 @@ const defaultMaxBytes = 1024 * 1024
  * waits 300 s), takes no CA and no proxy. Redirects are not followed: no endpoint that gets a secret or a
  * token may hand it on to another host.
  */
-export function createHttp({ timeout, ca, proxy, noProxy = '' }: NetworkSettings): StreamingHttp {
+export function createHttp({ timeout, ca, proxy: sealed, noProxy = '' }: NetworkSettings): StreamingHttp {
 	// Made once: 144 root certificates take 20 ms to read, and a plain `ca` has them read for every connection.
-	const tls =
-		ca === undefined ? {} : { secureContext: createSecureContext({ ca: [...rootCertificates, ca] }) }
+	const tls = {
+		// Said, because NODE_TLS_REJECT_UNAUTHORIZED=0 is Node's default for whoever says nothing.
+		rejectUnauthorized: true,
+		...(ca !== undefined && { secureContext: createSecureContext({ ca: [...rootCertificates, ca] }) }),
+	}
 	const limits = { connectTimeout: timeout, headersTimeout: timeout, bodyTimeout: timeout }
+	const proxy = sealed?.export().toString()
 	const dispatcher: Dispatcher = proxy
 		? new EnvHttpProxyAgent({
 				httpProxy: proxy,

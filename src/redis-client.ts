@@ -66,14 +66,9 @@ export function copyRedisOptions(options: object, path = 'store'): Copyable {
 	return copy
 }
 
-/** The start-up nodes of a cluster: URLs (with a password, perhaps), ports, or hosts and ports. */
+/** The start-up nodes of a cluster: ports, or hosts and ports, with a password perhaps. */
 export function copyRedisNodes(nodes: readonly ClusterNode[]): unknown[] {
-	return nodes.map((node, i) =>
-		// ioredis takes options out of the query, too.
-		typeof node === 'string' && /[@?]/.test(node)
-			? createSecretKey(Buffer.from(node))
-			: copyValue('nodes', node, `store.nodes.${i}`),
-	)
+	return nodes.map((node, i) => copyValue('nodes', node, `store.nodes.${i}`))
 }
 
 function copyValue(name: string, value: unknown, path: string): unknown {
@@ -135,11 +130,11 @@ export function openRedis(connection: RedisConnection, ofCluster: ClusterOptions
 		enableOfflineQueue: false,
 		retryStrategy: retry,
 	}
-	const given = restore(connection.options) as Record<string, unknown>
+	const given = withCheckedTls(restore(connection.options) as Record<string, unknown>)
 	const client =
 		connection.kind === 'server'
 			? new Redis({ ...given, ...own } as Omit<RedisOptions, 'replyMapping'>)
-			: new Cluster(restore(connection.nodes) as ClusterNode[], {
+			: new Cluster(nodesOf(connection), {
 					...(given as ClusterOptions),
 					...ofCluster,
 					enableOfflineQueue: false,
@@ -157,6 +152,26 @@ export function openRedis(connection: RedisConnection, ofCluster: ClusterOptions
 		setTimeout(() => closed.has(client) || client.connect().catch(() => {}), retry(1)).unref()
 	})
 	return client
+}
+
+function nodesOf({ nodes }: Extract<RedisConnection, { kind: 'cluster' }>): ClusterNode[] {
+	return (restore(nodes) as ClusterNode[]).map((node) =>
+		typeof node === 'object' ? withCheckedTls({ ...node }) : node,
+	)
+}
+
+/** Whoever says nothing about certificates has them checked, whatever NODE_TLS_REJECT_UNAUTHORIZED says. */
+function withCheckedTls(options: Record<string, unknown>): Record<string, unknown> {
+	const checked = { ...options }
+	for (const name of ['tls', 'sentinelTLS'])
+		if (options[name]) checked[name] = { rejectUnauthorized: true, ...tlsOf(options[name]) }
+	if (options.redisOptions) checked.redisOptions = withCheckedTls(options.redisOptions as typeof options)
+	return checked
+}
+
+/** ioredis takes `true`, and the name of a set of options, as well. */
+function tlsOf(value: unknown): object {
+	return typeof value === 'string' ? { profile: value } : (value as object)
 }
 
 const closed = new WeakSet<RedisClient>()

@@ -86,8 +86,22 @@ function toServer(options: RedisOptions): RedisConnection {
 }
 
 function toCluster(nodes: readonly ClusterNode[], options: ClusterOptions): RedisConnection {
-	checkTls(options.redisOptions ?? {}, 'store.redisOptions')
-	return { kind: 'cluster', nodes: copyRedisNodes(nodes), options: copyRedisOptions(options) }
+	const { redisOptions = {} } = options
+	checkTls(redisOptions, 'store.redisOptions')
+	const parsed = nodes.map((node, i) => {
+		if (typeof node !== 'string' || /^\d+$/.test(node)) return node
+		const address = parseAddress(/^\w+:\/\//.test(node) ? node : `redis://${node}`)
+		if (!address) throw badNode(i)
+		const { tls, db: _, ...rest } = address
+		// ioredis would connect without TLS, and say nothing.
+		if (tls && !redisOptions.tls)
+			throw new BrokerError(
+				'ERR_CONFIG',
+				`store.nodes.${i} is a rediss:// URL, which needs store.redisOptions.tls.`,
+			)
+		return rest
+	})
+	return { kind: 'cluster', nodes: copyRedisNodes(parsed), options: copyRedisOptions(options) }
 }
 
 /** A certificate or key that can't be read would else be told by every request. Not how it is wrong: it is a secret. */
@@ -105,39 +119,60 @@ function checkTls(options: Pick<RedisOptions, 'tls' | 'sentinelTLS'>, path: stri
 }
 
 function parseUrl(text: string) {
+	const address = parseAddress(text)
+	// Without the cause, which would quote the URL and the password in it.
+	if (!address)
+		throw new BrokerError(
+			'ERR_CONFIG',
+			'The Redis URL should look like redis://user:password@host:6379/0, or rediss://…, percent-encoded and without a query.',
+		)
+	return copyRedisOptions(address)
+}
+
+function badNode(index: number): BrokerError {
+	return new BrokerError(
+		'ERR_CONFIG',
+		`store.nodes.${index} should look like redis://user:password@host:6379, percent-encoded and without a query.`,
+	)
+}
+
+interface RedisAddress {
+	readonly host: string
+	readonly port: number
+	readonly username?: string
+	readonly password?: string
+	readonly db?: number
+	readonly tls?: object
+}
+
+/** The parts of a Redis URL. `undefined` where one would be passed over, or taken for another. */
+function parseAddress(text: string): RedisAddress | undefined {
 	const url = URL.canParse(text) ? new URL(text) : undefined
-	if (!url || !/^rediss?:$/.test(url.protocol) || url.hostname === '' || url.search || url.hash)
-		throw badUrl()
+	if (!url || !/^rediss?:$/.test(url.protocol)) return undefined
+	// No host has a percent sign. An empty query or fragment is none to a URL, and still where a password was cut off.
+	if (url.hostname === '' || url.hostname.includes('%') || /[?#]/.test(text)) return undefined
 	// `/` is no database, as is nothing.
-	if (!/^\/?\d*$/.test(url.pathname)) throw badUrl()
+	if (!/^\/?\d*$/.test(url.pathname)) return undefined
 	const { protocol, hostname, port, pathname } = url
 	const [username, password] = [decoded(url.username), decoded(url.password)]
 	// ioredis would not authenticate; and it is the password, more often than not.
-	if (username && !password) throw badUrl()
-	return copyRedisOptions({
+	if (username === undefined || password === undefined || (username && !password)) return undefined
+	return {
 		host: hostname.replace(/^\[|\]$/g, ''),
 		port: Number(port || 6379),
 		...(username && { username }),
 		...(password && { password }),
 		...(pathname.length > 1 && { db: Number(pathname.slice(1)) }),
 		...(protocol === 'rediss:' && { tls: {} }),
-	})
-}
-
-function decoded(text: string): string {
-	try {
-		return decodeURIComponent(text)
-	} catch {
-		throw badUrl()
 	}
 }
 
-/** Without the cause, which would quote the URL and the password in it. */
-function badUrl(): BrokerError {
-	return new BrokerError(
-		'ERR_CONFIG',
-		'The Redis URL should look like redis://user:password@host:6379/0, or rediss://…, percent-encoded and without a query.',
-	)
+function decoded(text: string): string | undefined {
+	try {
+		return decodeURIComponent(text)
+	} catch {
+		return undefined
+	}
 }
 
 /** ioredis keeps the nodes it was given to itself; those it knows now do as well. */

@@ -13,6 +13,7 @@ import {
 } from './credential.js'
 import { BrokerError } from './errors.js'
 import type { SignedIn, SignedInHook } from './koa/signed-in.js'
+import { isLoopback } from './loopback.js'
 import { MemoryTokenStore } from './memory-token-store.js'
 import type { NetworkSettings } from './network.js'
 import type { RedisTokenStore } from './redis-token-store.js'
@@ -654,7 +655,7 @@ function complete(data: z.infer<typeof shape>, ca: string | undefined): Settings
 		network: {
 			timeout: network.timeout,
 			...(ca !== undefined && { ca }),
-			...(network.proxy !== undefined && { proxy: network.proxy }),
+			...(network.proxy !== undefined && { proxy: createSecretKey(Buffer.from(network.proxy)) }),
 			...(network.noProxy !== undefined && { noProxy: network.noProxy }),
 		},
 		cache: data.cache,
@@ -754,10 +755,6 @@ function isJsonObject(text: string): boolean {
 	} catch {
 		return false
 	}
-}
-
-function isLoopback(hostname: string): boolean {
-	return hostname === 'localhost' || hostname === '127.0.0.1' || hostname === '[::1]'
 }
 
 /** The options of a certificate, no more and no less; a file is read once, to tell at the start what is wrong. */

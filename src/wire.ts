@@ -32,7 +32,7 @@ export interface WorkerSettings {
 	/** `undefined`: the store is in memory on the main thread and blobs travel in the tasks. */
 	readonly redis?: RedisConnection
 	readonly namespace: string
-	readonly network: Omit<NetworkSettings, 'proxy'> & { readonly proxy?: KeyObject }
+	readonly network: NetworkSettings
 	/** Milliseconds a token must still live to be handed out. */
 	readonly expiryMargin: number
 	readonly refresh: {

@@ -1,4 +1,3 @@
-import { createSecretKey } from 'node:crypto'
 import { BrokerError } from './errors.js'
 import type { Settings } from './settings.js'
 import type { TaskAnswer, TaskMessage, TaskName, WireCredential, WireTasks, WorkerSettings } from './wire.js'
@@ -119,7 +118,6 @@ function toWorkerSettings(
 	{ auth, secrets, store, namespace, network, cache, refresh }: Settings,
 	credential: WireCredential,
 ): WorkerSettings {
-	const { timeout, ca, proxy, noProxy } = network
 	return {
 		clientId: auth.clientId,
 		authority: auth.authority,
@@ -132,13 +130,7 @@ function toWorkerSettings(
 		secrets,
 		...(store.kind === 'redis' && { redis: store.connection }),
 		namespace,
-		network: {
-			timeout,
-			...(ca !== undefined && { ca }),
-			...(noProxy !== undefined && { noProxy }),
-			// It may carry a password.
-			...(proxy !== undefined && { proxy: createSecretKey(Buffer.from(proxy)) }),
-		},
+		network,
 		expiryMargin: cache.expiryMargin,
 		refresh: { lease: refresh.lease },
 	}

@@ -70,7 +70,6 @@ describe('described settings (the original’s ENV.asdict)', () => {
 				password: canary,
 			}),
 			redis({ nodes: [`redis://:${canary}@a.example:1`, { host: 'b.example', port: 2 }] }),
-			redis({ nodes: [`redis://a.example:1?password=${canary}`] }),
 			redis({ host: 'redis.example', newOption: canary, nested: { deeper: [canary] } } as never),
 			{ auth: { ...registration, clientSecret: async () => canary } },
 			{ auth: { ...registration, clientAssertion: async () => canary } },

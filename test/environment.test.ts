@@ -38,6 +38,8 @@ const clientSecretOf = async ({ auth }: Settings) => {
 const prefixed = (prefix: string, environment: Record<string, string>) =>
 	Object.fromEntries(Object.entries(environment).map(([name, value]) => [`${prefix}${name}`, value]))
 
+const proxyOf = ({ network }: Settings) => network.proxy?.export().toString()
+
 describe('the environment (the original’s ENV.load)', () => {
 	let folder: string
 	let certificate: ClientCertificate
@@ -98,7 +100,7 @@ describe('the environment (the original’s ENV.load)', () => {
 		assert.equal(all.secrets.length, 2)
 		assert.equal(all.session.cookieName, 'portal')
 		assert.equal(all.profile, 'user+manager')
-		assert.equal(all.network.proxy, 'http://proxy.example:8080')
+		assert.equal(proxyOf(all), 'http://proxy.example:8080')
 		assert.equal(settings({ ...azure, MSAL_ALLOWED_TENANTS: 'any' }).auth.allowedTenants, 'any')
 	})
 
@@ -144,7 +146,7 @@ describe('the environment (the original’s ENV.load)', () => {
 		assert.equal(all.store, store)
 		assert.equal(all.secrets.length, 2)
 		assert.deepEqual([all.session.cookieName, all.session.idleTimeout], ['mine', 60_000])
-		assert.deepEqual([all.network.proxy, all.network.timeout], ['http://mine.example', 500])
+		assert.deepEqual([proxyOf(all), all.network.timeout], ['http://mine.example', 500])
 	})
 
 	it('gives way only where an option has a value', () => {
@@ -162,7 +164,7 @@ describe('the environment (the original’s ENV.load)', () => {
 		assert.equal(all.auth.credential.kind, 'secret')
 		assert.equal(all.secrets.length, 1)
 		assert.equal(all.session.cookieName, 'theirs')
-		assert.equal(all.network.proxy, 'http://theirs.example')
+		assert.equal(proxyOf(all), 'http://theirs.example')
 	})
 
 	it('brings no second credential beside one among the options', async () => {

@@ -1,14 +1,18 @@
 import assert from 'node:assert/strict'
+import { createSecretKey } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer as createHttpServer } from 'node:http'
 import { createServer } from 'node:https'
 import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from 'node:net'
 import { after, before, describe, it } from 'node:test'
+import { rootCertificates } from 'node:tls'
 import { createDevCertificates, type DevCertificates } from '../dev/certificates.js'
 import { BrokerError } from '../src/index.js'
 import { createHttp, type Http, type NetworkSettings, retryAfterSeconds } from '../src/network.js'
 
 const code = (expected: string) => (error: unknown) => error instanceof BrokerError && error.code === expected
+
+const keyOf = (text: string) => createSecretKey(Buffer.from(text))
 
 describe('calls to the provider', () => {
 	let tls: DevCertificates
@@ -52,6 +56,38 @@ describe('calls to the provider', () => {
 		)
 	})
 
+	it('check certificates whatever NODE_TLS_REJECT_UNAUTHORIZED says, through a proxy and streamed as well', async (t) => {
+		t.after(() => {
+			delete process.env.NODE_TLS_REJECT_UNAUTHORIZED
+		})
+		process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0'
+		const proxy = createHttpServer().on('connect', (request, socket) => {
+			const [host, port] = (request.url ?? '').split(':')
+			const target = connect(Number(port), host, () => {
+				socket.write('HTTP/1.1 200 OK\r\n\r\n')
+				target.pipe(socket).pipe(target)
+			})
+			for (const end of [target, socket]) end.on('error', () => {})
+		})
+		await once(proxy.listen(0, 'localhost'), 'listening')
+		t.after(() => proxy.close())
+		const tunnel = keyOf(`http://localhost:${(proxy.address() as AddressInfo).port}`)
+		const over = keyOf(origin)
+		for (const settings of [{}, { ca: rootCertificates[0] ?? '' }, { proxy: tunnel }, { proxy: over }]) {
+			const http = client({ timeout: 1000, ...settings })
+			await assert.rejects(http(`${origin}/`), (error: BrokerError) => {
+				assert.equal(error.code, 'ERR_IDP_UNAVAILABLE')
+				assert.match(error.message, /SELF_SIGNED|UNABLE_TO_/)
+				return true
+			})
+			const request = { method: 'GET', headers: [], signal: AbortSignal.timeout(1000), idleTimeout: 1000 }
+			await assert.rejects(http.stream(new URL(origin), request), (error: Error) => {
+				assert.match(String((error.cause as { code?: string }).code), /SELF_SIGNED|UNABLE_TO_/)
+				return true
+			})
+		}
+	})
+
 	for (const path of ['/hang', '/drip'])
 		it(`end at their deadline: ${path}`, async () => {
 			const started = performance.now()
@@ -80,7 +116,7 @@ describe('calls to the provider', () => {
 		const settings = {
 			timeout: 1000,
 			ca: tls.ca,
-			proxy: `http://localhost:${(proxy.address() as AddressInfo).port}`,
+			proxy: keyOf(`http://localhost:${(proxy.address() as AddressInfo).port}`),
 		}
 		try {
 			assert.equal((await client(settings)(`${origin}/`)).status, 200)
@@ -111,7 +147,7 @@ describe('calls to the provider', () => {
 		let settings: NetworkSettings
 		before(async () => {
 			await once(proxy.listen(0, 'localhost'), 'listening')
-			settings = { timeout: 300, proxy: `http://localhost:${(proxy.address() as AddressInfo).port}` }
+			settings = { timeout: 300, proxy: keyOf(`http://localhost:${(proxy.address() as AddressInfo).port}`) }
 		})
 		after(() => {
 			for (const socket of sockets) socket.destroy()

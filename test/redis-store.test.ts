@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
+import type { KeyObject } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { after, before, describe, it, mock } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { inspect } from 'node:util'
 import { Cluster, Redis } from 'ioredis'
 import { BrokerError, memoryTokenStore, type RedisSource, redisTokenStore } from '../src/index.js'
 import { closeRedis, copyRedisOptions, onRedis, openRedis } from '../src/redis-client.js'
@@ -119,6 +121,50 @@ describe('redisTokenStore', () => {
 			const cloned = structuredClone(shown)
 			assert.ok(!JSON.stringify(cloned).includes('canary'), JSON.stringify(cloned))
 		}
+	})
+
+	for (const node of [
+		`redis://127.0.0.1:7000?password=${encoded}`,
+		`redis://127.0.0.1:7000/?db=1`,
+		`127.0.0.1:7000?password=${encoded}`,
+		`redis://127.0.0.1:7000#${encoded}`,
+		`redis://${encoded}@127.0.0.1:7000`,
+		`redis://${encoded}:@127.0.0.1:7000`,
+		`${encoded}@127.0.0.1:7000`,
+		`redis://:${encoded}%zz@127.0.0.1:7000`,
+		`redis://:canary#${encoded}@127.0.0.1:7000`,
+		`redis://127.0.0.1:7000/${encoded}`,
+		`http://:${encoded}@127.0.0.1:7000`,
+		`rediss://:${encoded}@127.0.0.1:7000`,
+		encoded,
+		'',
+	])
+		it(`refuses a node of a cluster that ioredis would read otherwise: ${node.replaceAll(encoded, '…')}`, () => {
+			assert.throws(
+				() => redisTokenStore({ nodes: [{ host: '127.0.0.1', port: 1 }, node] }),
+				(error: BrokerError) => {
+					assert.equal(error.code, 'ERR_CONFIG')
+					assert.match(error.message, /^store\.nodes\.1 /)
+					assert.ok(!inspect(error).includes('canary'))
+					return true
+				},
+			)
+		})
+
+	it('takes nodes of a cluster apart as ioredis would', () => {
+		const nodes = [`redis://user:${encoded}@[::1]:7000/0`, 'redis.example', '127.0.0.1:7001', '7002', 7003]
+		const { connection } = redisTokenStore({ nodes, redisOptions: { tls: {} } })
+		assert.ok(connection.kind === 'cluster')
+		const [first, ...others] = connection.nodes as { host: string; port: number; password: KeyObject }[]
+		assert.deepEqual([first?.host, first?.port], ['::1', 7000])
+		assert.equal(first?.password.export().toString(), password)
+		assert.deepEqual(others, [
+			{ host: 'redis.example', port: 6379 },
+			{ host: '127.0.0.1', port: 7001 },
+			'7002',
+			7003,
+		])
+		redisTokenStore({ nodes: ['rediss://redis.example'], redisOptions: { tls: {} } })
 	})
 
 	it('gives a key, a list of keys and a binary pfx to TLS as they were', () => {

@@ -106,6 +106,27 @@ describe('Redis over TLS', () => {
 		}
 	})
 
+	it('is checked whatever NODE_TLS_REJECT_UNAUTHORIZED says, unless the setting says not to', async (t) => {
+		const { port } = await start('--tls-auth-clients', 'no')
+		t.after(() => {
+			delete process.env.NODE_TLS_REJECT_UNAUTHORIZED
+		})
+		process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0'
+		const refused = /SELF_SIGNED_CERT_IN_CHAIN/
+		await isRefused(`rediss://localhost:${port}`, refused)
+		await isRefused({ host: 'localhost', port, tls: {} }, refused)
+		await isRefused({ host: 'localhost', port, tls: { rejectUnauthorized: undefined } }, refused)
+		await isRefused({ host: 'localhost', port, tls: true as never }, refused)
+		const client = openRedis(
+			redisTokenStore({ host: 'localhost', port, tls: { rejectUnauthorized: false } }).connection,
+		)
+		try {
+			assert.equal(await onRedis(client, (one) => one.ping()), 'PONG')
+		} finally {
+			closeRedis(client)
+		}
+	})
+
 	it('may know its clients by their certificates', async () => {
 		const { privateKey, certificate } = await createClientCertificate()
 		const { port } = await start(

@@ -3,10 +3,12 @@ import { BrokerError } from '../src/errors.js'
 import { createHttp, type Http } from '../src/network.js'
 import type { ConnectivityCheck } from '../src/wire.js'
 import { createAuthority } from './authority.js'
-import { network, redisStore, settings } from './context.js'
+import { redisStore, settings } from './context.js'
 
 /** Milliseconds for one call at most; there are two, one after the other. */
 const patience = 5000
+
+const { network } = settings
 
 const proxied = network.proxy === undefined ? {} : { proxy: network.proxy }
 

@@ -1,5 +1,5 @@
 import { workerData } from 'node:worker_threads'
-import { createHttp, type NetworkSettings } from '../src/network.js'
+import { createHttp } from '../src/network.js'
 import { openRedis } from '../src/redis-client.js'
 import { createSealer } from '../src/sealing.js'
 import { createSessionIds } from '../src/session-id.js'
@@ -13,13 +13,7 @@ export const settings = ownData<WorkerSettings>(workerData)
 export const sealer = createSealer(settings.secrets, settings.clientId)
 export const ownAuthority = createOwnAuthority(settings)
 export const sessionIds = createSessionIds(settings.secrets, settings.clientId)
-export const network: NetworkSettings = {
-	timeout: settings.network.timeout,
-	...(settings.network.ca !== undefined && { ca: settings.network.ca }),
-	...(settings.network.noProxy !== undefined && { noProxy: settings.network.noProxy }),
-	...(settings.network.proxy && { proxy: settings.network.proxy.export().toString() }),
-}
-export const http = createHttp(network)
+export const http = createHttp(settings.network)
 /** `undefined` when the store is in memory on the main thread. */
 export const redisStore =
 	settings.redis && createRedisStore(openRedis(settings.redis), settings.namespace, settings.refresh.lease)
