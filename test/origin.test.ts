@@ -6,11 +6,14 @@ import {
 	request,
 } from 'node:http'
 import { createServer as createHttpsServer } from 'node:https'
-import { type AddressInfo, connect, type Server } from 'node:net'
+import type { AddressInfo, Server } from 'node:net'
 import { after, before, describe, it } from 'node:test'
 import { createBrowser } from '../dev/cookie-jar-browser.js'
 import { people } from '../dev/people.js'
+import { BrokerError } from '../src/index.js'
 import { type Application, createApplication, createWorld, type World } from './support/application.js'
+import { sendRaw } from './support/raw-request.js'
+import { createShopApplication } from './support/shop-application.js'
 
 const secrets = ['a test secret of more than 32 bytes: 0123456789']
 const loopback = ['127.0.0.0/8', '::1']
@@ -91,7 +94,13 @@ describe('where a sign-in begins (get_url, get_route, DOMAIN)', () => {
 	})
 
 	describe('C4: with a Host that is not ours', () => {
-		for (const host of ['evil.example', 'a@b', 'localhost:1@evil.example', 'localhost.evil.example', ''])
+		for (const host of [
+			'evil.example',
+			'localhost.evil.example',
+			'EVIL.example:1',
+			'[2001:db8::1]:80',
+			'127.1',
+		])
 			it(`tells the provider the configured address (${host})`, async () => {
 				const { status, location } = await ask(app, { host })
 				assert.equal(status, 303)
@@ -99,35 +108,99 @@ describe('where a sign-in begins (get_url, get_route, DOMAIN)', () => {
 			})
 
 		/** What a raw request is answered: its status, and the redirect URI that the provider is told. */
-		async function send(head: string): Promise<[number, string | null]> {
-			const { hostname, port } = new URL(app.origin)
-			const text = await new Promise<string>((resolve, reject) => {
-				let received = ''
-				const socket = connect({ host: hostname, port: Number(port) }, () => socket.write(head))
-				socket.setEncoding('utf8')
-				socket.on('data', (chunk: string) => {
-					received += chunk
-				})
-				socket.once('end', () => resolve(received)).once('error', reject)
-			})
-			const location = /^location: (.*)\r$/im.exec(text)?.[1] ?? ''
-			return [Number(text.split(' ')[1]), redirectUriOf(location)]
+		async function send(head: string, at = app): Promise<[number, string | null]> {
+			const answer = await sendRaw(at.origin, `${head}Connection: close\r\n\r\n`)
+			return [answer.status, redirectUriOf(answer.get('location'))]
 		}
+		const line = 'GET /user/login HTTP/1.1\r\n'
+		const refused = [400, null]
 
-		it('tells the same to malformed requests, or answers 400', async () => {
-			const configured = `${app.origin}/user/authorized`
-			const end = 'Connection: close\r\n\r\n'
+		it('refuses one that is malformed, or comes twice, or not at all', async () => {
 			const { host } = new URL(app.origin)
-			const line = 'GET /user/login HTTP/1.1\r\n'
-			assert.deepEqual(await send(`${line}Host: ${host}\r\n${end}`), [303, configured])
-			assert.deepEqual(await send(`${line}${end}`), [400, null], 'no Host')
-			assert.deepEqual(await send(`${line}Host: ${host}\r\nHost: evil.example\r\n${end}`), [303, configured])
-			assert.deepEqual(await send(`${line}Host: evil.example\r\nHost: ${host}\r\n${end}`), [303, configured])
+			assert.deepEqual(await send(`${line}Host: ${host}\r\n`), [303, `${app.origin}/user/authorized`])
+			assert.deepEqual(await send(line), refused, 'no Host')
+			for (const two of [
+				`${host}\r\nHost: evil.example`,
+				`evil.example\r\nHost: ${host}`,
+				`${host}\r\nHOST: ${host}`,
+			])
+				assert.deepEqual(await send(`${line}Host: ${two}\r\n`), refused, two)
+			const malformed = [
+				'',
+				'a@b',
+				`${host}@evil.example`,
+				'evil example',
+				`${host}, evil.example`,
+				'a/b',
+				'a?b',
+				'a#b',
+			]
+			const more = [
+				'a\\b',
+				'a:b',
+				':80',
+				'a:123456',
+				'a:65536',
+				'[::1',
+				'::1',
+				'[::g]',
+				'1.2.3.4.5',
+				'a%00b',
+				'\xe9',
+				'<a>',
+			]
+			for (const bad of [...malformed, ...more])
+				for (const path of ['/user/login', '/user/info', '/private', '/elsewhere'])
+					assert.deepEqual(await send(`GET ${path} HTTP/1.1\r\nHost: ${bad}\r\n`), refused, `${path} ${bad}`)
 			assert.deepEqual(
-				await send(`GET http://evil.example/user/login HTTP/1.1\r\nHost: evil.example\r\n${end}`),
-				[303, configured],
+				app.errors.filter((error) => !(error instanceof BrokerError)),
+				[],
 			)
-			assert.deepEqual(await send(`GET /user/login HTTP/1.0\r\n\r\n`), [303, configured])
+		})
+
+		it('needs none in HTTP/1.0', async () => {
+			assert.deepEqual(await send('GET /user/login HTTP/1.0\r\n'), [303, `${app.origin}/user/authorized`])
+		})
+
+		it('believes no address in the request line', async () => {
+			const { host } = new URL(app.origin)
+			const ask = (address: string, said = host) => send(`GET ${address} HTTP/1.1\r\nHost: ${said}\r\n`)
+			const configured = [303, `${app.origin}/user/authorized`]
+			assert.deepEqual(await ask(`http://${host}/user/login`), configured)
+			assert.deepEqual(await ask(`HTTP://${host.toUpperCase()}/user/login/orders?a=b`), configured)
+			assert.deepEqual(await ask('http://evil.example/user/login', 'evil.example'), configured)
+			const bad = ['http://evil.example/user/login', `http://a@${host}/user/login`, 'http://]/user/login']
+			const more = ['http:///user/login', 'http://[/user/login', `https://${host}.evil.example/user/login`]
+			const other = [
+				`ftp://${host}/user/login`,
+				'a://b/user/login',
+				'http://%/user/login',
+				'//a@]/user/login#x',
+			]
+			for (const address of [...bad, ...more, ...other, 'http://xn--0/user/login', 'http://a:b/user/login'])
+				assert.deepEqual(await ask(address), refused, address)
+			for (const address of ['http://]/private', 'http://[/', 'http://xn--0/x', '//a@]/x#y'])
+				assert.deepEqual(await ask(address), refused, address)
+			assert.deepEqual(
+				app.errors.filter((error) => !(error instanceof BrokerError)),
+				[],
+			)
+		})
+
+		it('is refused by the routes alone too, where the session is the application’s own', async () => {
+			const shop = await createShopApplication(world)
+			try {
+				const { origin, host } = new URL(shop.address)
+				for (const head of [
+					`GET http://]/user/login HTTP/1.1\r\nHost: ${host}\r\n`,
+					`${line}Host: a\r\nHost: b\r\n`,
+				]) {
+					const { status, body } = await sendRaw(origin, `${head}Connection: close\r\n\r\n`)
+					assert.deepEqual([status, JSON.parse(body).error], [400, 'ERR_BAD_REQUEST'])
+				}
+			} finally {
+				await shop.close()
+			}
 		})
 	})
 

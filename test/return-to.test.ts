@@ -102,7 +102,10 @@ describe('toLocalPath', () => {
 })
 
 describe('returnToOf', () => {
-	const leadsTo = (url: string) => returnToOf(url, '/user/login')
+	const leadsTo = (url: string) => {
+		const [, path = '', search = ''] = /^([^?]*)(.*)$/s.exec(url) ?? []
+		return returnToOf({ path, search: search === '?' ? '' : search }, '/user/login')
+	}
 
 	it('reads the path behind the route, plain or percent-encoded', () => {
 		assert.equal(leadsTo('/user/login/orders?page=2'), '/orders?page=2')

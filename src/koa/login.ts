@@ -5,6 +5,7 @@ import { BrokerError } from '../errors.js'
 import type { SessionLike } from '../session.js'
 import type { Settings } from '../settings.js'
 import { sendToCanonicalOrigin } from './origin.js'
+import { protect } from './page.js'
 import { toBrowserPath } from './return-to.js'
 import { type SelectSession, sessionAccess } from './session-access.js'
 import type { createTransactions } from './transactions.js'
@@ -53,7 +54,7 @@ export async function sendToProvider(
 	request: AuthorizationRequest = {},
 	round?: number,
 ): Promise<void> {
-	ctx.set('Cache-Control', 'no-store')
+	protect(ctx)
 	const { id } = sessionAccess(ctx, session)
 	if (sendToCanonicalOrigin(ctx, settings)) return
 	const { url, transaction } = await broker.getAuthCodeUrl({

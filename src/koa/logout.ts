@@ -12,7 +12,7 @@ export async function logout(ctx: Context, login: Login): Promise<void> {
 	const { broker, settings, session } = login
 	const { basePath, paths, logoutTargets } = settings
 	const toBrowser = (path: string) => toBrowserPath(basePath, path)
-	const wanted = toBrowser(returnToOf(ctx.url, paths.logout))
+	const wanted = toBrowser(returnToOf(ctx, paths.logout))
 	const target = logoutTargets.map(toBrowser).includes(wanted) ? wanted : toBrowser('/')
 	const access = sessionAccess(ctx, session)
 	const ticket = ticketOf(session(ctx))

@@ -20,15 +20,25 @@ const policy = [
 	"frame-ancestors 'none'",
 ].join('; ')
 
-/** Headers of every answer of this library's routes. */
+/** Headers of every answer of this library's. */
+export const protection: Readonly<Record<string, string>> = {
+	'Cache-Control': 'no-store',
+	'Content-Security-Policy': policy,
+	'X-Content-Type-Options': 'nosniff',
+	'X-Frame-Options': 'DENY',
+	'Referrer-Policy': 'no-referrer',
+}
+
+const protectedRequests = new WeakSet<object>()
+
+/** Sets them, and remembers that the answer is ours: an error would take them off again. */
 export function protect(ctx: Context): void {
-	ctx.set({
-		'Cache-Control': 'no-store',
-		'Content-Security-Policy': policy,
-		'X-Content-Type-Options': 'nosniff',
-		'X-Frame-Options': 'DENY',
-		'Referrer-Policy': 'no-referrer',
-	})
+	ctx.set(protection)
+	protectedRequests.add(ctx.req)
+}
+
+export function isProtected(ctx: Context): boolean {
+	return protectedRequests.has(ctx.req)
 }
 
 /** Text that has been escaped, or was written here. */

@@ -1,3 +1,5 @@
+import type { Context } from 'koa'
+
 /** Characters of the longest local path that a sign-in remembers: it travels in a cookie. */
 const longest = 1024
 
@@ -41,8 +43,8 @@ const base = 'http://local.invalid'
  * What follows `/user/login` in a request's address, as a local path: `/user/login/orders?page=2` leads to
  * `/orders?page=2`, and so does the percent-encoded `/user/login/%2Forders%3Fpage%3D2`.
  */
-export function returnToOf(url: string, route: string): string {
-	const rest = url.slice(route.length)
+export function returnToOf({ path, search }: Pick<Context, 'path' | 'search'>, route: string): string {
+	const rest = path.slice(route.length) + search
 	if (!/^\/%2f/i.test(rest)) return toLocalPath(rest.startsWith('/') ? rest : undefined)
 	try {
 		return toLocalPath(decodeURIComponent(rest.slice(1)))

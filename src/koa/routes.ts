@@ -5,6 +5,7 @@ import { BrokerError } from '../errors.js'
 import { type RouteSettings, withRouteOptions } from '../settings.js'
 import { callback } from './callback.js'
 import { debug } from './debug.js'
+import { keepHeadersOfErrors } from './error-headers.js'
 import { rememberGroups } from './groups.js'
 import { info } from './info.js'
 import { acceptLegacyCookie } from './legacy-cookie.js'
@@ -13,6 +14,7 @@ import { logout } from './logout.js'
 import { protect } from './page.js'
 import { photo } from './photo.js'
 import { answerError, otherAccount } from './refuse.js'
+import { checkAddress } from './request-address.js'
 import { returnToOf } from './return-to.js'
 import { checkSession, type SelectSession } from './session-access.js'
 import { createTransactions } from './transactions.js'
@@ -67,13 +69,8 @@ export function createMsalRoutes(
 	router.all(exactly(paths.authorized), (ctx) => callback(ctx, login, settings.auth.responseMode))
 	router.get(below(paths.login), (ctx) => {
 		// The one thing that a page of ours asks for: else the provider signs the same account in again.
-		const other = ctx.url === `${paths.login}?${otherAccount}`
-		return sendToProvider(
-			ctx,
-			login,
-			returnToOf(ctx.url, paths.login),
-			other ? { prompt: 'select_account' } : {},
-		)
+		const other = ctx.path === paths.login && ctx.search === `?${otherAccount}`
+		return sendToProvider(ctx, login, returnToOf(ctx, paths.login), other ? { prompt: 'select_account' } : {})
 	})
 	for (const method of ['get', 'post'] as const)
 		router[method](below(paths.logout), (ctx) => logout(ctx, login))
@@ -92,6 +89,16 @@ export function createMsalRoutes(
 		paths.authorized === '/' &&
 		(settings.auth.responseMode === 'query' ? query.state === undefined : method !== 'POST')
 	return function msalRoutes(ctx, next) {
+		keepHeadersOfErrors(ctx)
+		const refused = (error: unknown) => {
+			if (!(error instanceof BrokerError) || error.code === 'ERR_CONFIG') throw error
+			return answerError(ctx, error, login)
+		}
+		try {
+			checkAddress(ctx)
+		} catch (error) {
+			return refused(error)
+		}
 		checkSession(ctx, session)
 		offerLogin(ctx, login)
 		const go = () => {
@@ -100,10 +107,6 @@ export function createMsalRoutes(
 			return isOurs(ctx.path) && !isFrontPage(ctx) ? routes(ctx, next) : next()
 		}
 		// A hook of onSignedIn may refuse who brings the original's cookie.
-		const refused = (error: unknown) => {
-			if (!(error instanceof BrokerError) || error.code === 'ERR_CONFIG') throw error
-			return answerError(ctx, error, login)
-		}
 		return acceptLegacy(ctx)?.then(go, refused) ?? go()
 	}
 }

@@ -10,6 +10,8 @@ import { type KoaMsalOptions, resolveSettings, type Settings } from '../settings
 import { createCookieSignatures } from './cookie-signatures.js'
 import { clearCookie, leaveCookie, readCookieValues, sessionCookie, setCookie } from './cookies.js'
 import { isCrossSite } from './cross-site.js'
+import { keepHeadersOfErrors } from './error-headers.js'
+import { checkAddress } from './request-address.js'
 import { createMemoryBackend, createRedisBackend } from './session-backend.js'
 import { pickData, type SessionData } from './session-data.js'
 
@@ -267,6 +269,7 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 		})
 		keepHeadersOfErrors(ctx, () => presented || request.cookie !== 'keep')
 		try {
+			checkAddress(ctx)
 			const middleware = middlewareOf(ctx.app)
 			// koa-session yields to one that was there first, in whose cookie everything would then be readable.
 			if (!ownStores.has((ctx as { sessionOptions?: { store?: object } }).sessionOptions?.store ?? {}))
@@ -334,30 +337,4 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 
 function isUnavailable(error: unknown): boolean {
 	return error instanceof BrokerError && error.code === 'ERR_STORE_UNAVAILABLE'
-}
-
-/**
- * Koa removes all headers before it answers an error, and with them the cookie of a session that was stored or
- * ended all the same. It sets those that the error carries, but several requests may share one error: ours are on
- * it for the time of one synchronous call only, and not enumerable, so that no log shows them.
- */
-function keepHeadersOfErrors(ctx: Context, concerned: () => boolean): void {
-	const { onerror } = ctx
-	ctx.onerror = (error: Error & { headers?: Record<string, unknown> }) => {
-		if (!(error instanceof Error) || ctx.headerSent || !concerned()) return onerror.call(ctx, error)
-		const own = Object.getOwnPropertyDescriptor(error, 'headers')
-		const cookies = ctx.res.getHeader('Set-Cookie')
-		const value = {
-			...error.headers,
-			'Cache-Control': 'no-store',
-			...(cookies !== undefined && { 'Set-Cookie': cookies }),
-		}
-		Reflect.defineProperty(error, 'headers', { value, configurable: true })
-		try {
-			onerror.call(ctx, error)
-		} finally {
-			if (own) Reflect.defineProperty(error, 'headers', own)
-			else Reflect.deleteProperty(error, 'headers')
-		}
-	}
 }
