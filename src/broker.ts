@@ -10,6 +10,7 @@ import { describe, type SettingsDescription } from './describe-settings.js'
 import { type Acquisition, publishAcquisition } from './diagnostics.js'
 import { createDownstream, type DownstreamCall } from './downstream.js'
 import { BrokerError } from './errors.js'
+import { type Health, HealthChecks } from './health.js'
 import { createHttp, type StreamingHttp } from './network.js'
 import { acquireOutOfBand, type OutOfBandRequest } from './out-of-band.js'
 import { Outbox } from './outbox.js'
@@ -124,6 +125,7 @@ export class TokenBroker {
 	/** Tasks whose callers may have gone, and whose results still count. */
 	readonly #running = new Set<Promise<unknown>>()
 	readonly #attempt = createAttempt()
+	readonly #health: HealthChecks
 	readonly #notices: SignOutNotices | undefined
 	readonly #closeToo: (() => Promise<void>)[] = []
 	#metadata: Promise<ProviderMetadata> | undefined
@@ -136,6 +138,7 @@ export class TokenBroker {
 		this.#settings = settings
 		this.#pool = pool
 		this.#held = new AccessTokenCache(settings.cache)
+		this.#health = new HealthChecks(pool)
 		this.#http = createHttp(settings.network)
 		this.#downstream = createDownstream(settings, this.#http)
 		this.#defaultScopes = normaliseScopes(settings.scopes)
@@ -553,6 +556,15 @@ export class TokenBroker {
 	}
 
 	/**
+	 * How this process is: whether a worker and the store answer now, and how the last call to the provider went. It has
+	 * an answer within two seconds, and asks no more often than each half second. After `close()` it is not ready.
+	 */
+	async health(): Promise<Health> {
+		const health = await this.#health.look()
+		return this.#closing ? { ...health, ready: false } : health
+	}
+
+	/**
 	 * Reads the application's credential anew, from its function or file: what is refused from then on is the new
 	 * one. Happens by itself when the file changes, and once when the provider refuses the credential.
 	 * @throws ERR_CONFIG when what comes is no credential: the old one stays
@@ -697,6 +709,7 @@ export class TokenBroker {
 		confirmedAt: number,
 		claims?: string,
 	): AcquiredToken {
+		if (outcome === 'refreshed') this.#health.providerCalled()
 		const { cache, refresh } = this.#settings
 		const usableUntil = token.expiresOn - cache.expiryMargin
 		const refreshOn = refreshTime({
@@ -767,6 +780,7 @@ export class TokenBroker {
 	#provider(): Promise<ProviderMetadata> {
 		this.#metadata ??= this.#pool.run('metadata', {}).catch((error) => {
 			this.#metadata = undefined
+			this.#health.providerCalled(error)
 			throw error
 		})
 		return this.#metadata
@@ -777,6 +791,7 @@ export class TokenBroker {
 		try {
 			return await work()
 		} catch (error) {
+			this.#health.providerCalled(error)
 			if (!(error instanceof BrokerError) || error.code !== 'ERR_CLIENT_REJECTED') throw error
 			const rolls = this.#settings.auth.credential.rolls || this.#assertion !== undefined
 			if (!rolls || (await this.#reloadOnce()) === 'failed') throw error
