@@ -46,6 +46,7 @@ import { listenForSignOuts, type SignOutNotices } from './sign-out-notices.js'
 import { checkSilentRequest, type SilentRequest } from './silent-request.js'
 import { SingleFlight } from './single-flight.js'
 import { Turns } from './turns.js'
+import { warnOfUnsafeSettings } from './unsafe-settings.js'
 import type {
 	AcquireAnswer,
 	ConnectivityCheck,
@@ -828,7 +829,10 @@ export class TokenBroker {
  * @throws ERR_WORKER_FAILED when the worker threads do not start
  */
 export async function createTokenBroker(options: KoaMsalOptions): Promise<TokenBroker> {
-	return TokenBroker.start(resolveSettings(options))
+	const settings = resolveSettings(options)
+	const broker = await TokenBroker.start(settings)
+	warnOfUnsafeSettings(settings)
+	return broker
 }
 
 const hit = (): Acquisition => ({ outcome: 'hit', duration: 0 })

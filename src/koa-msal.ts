@@ -5,6 +5,7 @@ import { withEnvironment } from './environment.js'
 import { createMsalRoutes } from './koa/routes.js'
 import { type MsalSession, sessionMiddleware } from './koa/session.js'
 import { type AuthOptions, type KoaMsalOptions, resolveSettings } from './settings.js'
+import { warnOfUnsafeSettings } from './unsafe-settings.js'
 
 /** What {@link koaMsal} takes: what is left out comes from the environment. */
 export interface KoaMsalEnvironmentOptions extends Omit<KoaMsalOptions, 'auth'> {
@@ -36,6 +37,7 @@ export interface KoaMsal {
 export async function koaMsal(options: KoaMsalEnvironmentOptions = {}): Promise<KoaMsal> {
 	const settings = resolveSettings(withEnvironment({ ...options }))
 	const broker = await TokenBroker.start(settings)
+	warnOfUnsafeSettings(settings)
 	const msalSession = sessionMiddleware(settings)
 	TokenBroker.closeWith(broker, () => msalSession.close())
 	return { broker, msalSession, msalRoutes: createMsalRoutes(broker) }

@@ -51,7 +51,8 @@ export interface RedisTokenStore {
 /**
  * Keeps sealed token blobs and sessions in Redis 7 or later (or Valkey): one server, Sentinel, or Cluster.
  * Each worker opens a connection of its own, and so
- * does the session middleware, with a deadline on every command.
+ * does the session middleware, with a deadline on every command. On another host, each of these takes a protection
+ * away, and gives a warning when the broker starts: no TLS, `tls.rejectUnauthorized: false`, no password.
  * @throws ERR_CONFIG when an option can't be copied to a thread, or the TLS options are wrong
  */
 export function redisTokenStore(source: RedisSource): RedisTokenStore {

@@ -43,18 +43,25 @@ export interface AuthOptions extends CredentialOptions {
 	readonly redirectUri: string
 	/** The application's own client assertions; instead of `clientSecret` and `clientCertificate`. */
 	readonly clientAssertion?: ClientAssertionFunction
-	/** Hosts that are to be believed beside Microsoft's own: `host` or `host:port`. Default `[]`. */
+	/**
+	 * Hosts that are to be believed beside Microsoft's own: `host` or `host:port`. Each but the authority's takes a
+	 * protection away, and gives a warning at the start: it is believed who somebody is. Default `[]`.
+	 */
 	readonly knownAuthorities?: readonly string[]
 	/** The OpenID configuration as a JSON text, when it is not to be fetched. */
 	readonly authorityMetadata?: string
 	/**
 	 * Tenant ids whose people may sign in, or `'any'`. Required for the authorities `common` and
-	 * `organizations`, where the provider lets in everybody's; default `'any'` elsewhere.
+	 * `organizations`, where the provider lets in everybody's; default `'any'` elsewhere. `'any'` for those two takes a
+	 * protection away, and gives a warning at the start: people of every tenant may sign in.
 	 */
 	readonly allowedTenants?: readonly string[] | 'any'
 	/** Default `['CP1']`: this library handles claims challenges. */
 	readonly clientCapabilities?: readonly string[]
-	/** How the provider answers a sign-in. Default `form_post`: no code in a URL. */
+	/**
+	 * How the provider answers a sign-in. Default `form_post`: no code in a URL. `query` takes that protection away, and
+	 * gives a warning at the start.
+	 */
 	readonly responseMode?: 'form_post' | 'query'
 }
 
@@ -86,7 +93,11 @@ export interface KoaMsalOptions {
 	readonly auth: AuthOptions
 	/** Scopes asked for at sign-in, and by `acquireSilent` when it is given none. Default `['User.Read']`. */
 	readonly scopes?: readonly string[]
-	/** Default `memoryTokenStore()`. */
+	/**
+	 * Default `memoryTokenStore()`, which in production gives a warning at the start: what it holds is lost with the
+	 * process, and other processes hear of no sign-out. So does a Redis on another host without TLS, without a check of
+	 * its certificate or without a password, each of which takes a protection away.
+	 */
 	readonly store?: TokenStore
 	/**
 	 * Secrets of 32 bytes or more: the first seals and signs, all open and verify. To roll one, put the new one
@@ -100,14 +111,16 @@ export interface KoaMsalOptions {
 	/**
 	 * What an ingress takes away from the front of the path: the application sees `/user/login`, the browser
 	 * `/tenant1/app/user/login`. Everything that the browser is told begins with it: redirects, links on pages,
-	 * cookies' `Path`. The redirect URI is the browser's view as well. Default: nothing.
+	 * cookies' `Path`. The redirect URI is the browser's view as well. It takes a protection away, and gives a warning at
+	 * the start: cookies below a path can't have the `__Host-` prefix. Default: nothing.
 	 */
 	readonly basePath?: string
 	/** How failures of the routes and guards are answered. Default `'page'`. */
 	readonly onError?: OnError
 	/**
 	 * Names of session data that stay when another person signs in where somebody was signed in: a basket, say. What
-	 * the same person has, and what an anonymous visitor has, stays in any case, under a new session id. Default `[]`.
+	 * the same person has, and what an anonymous visitor has, stays in any case, under a new session id. Each name takes
+	 * a protection away, and they give a warning at the start: the next person sees it. Default `[]`.
 	 */
 	readonly keepOnSignIn?: readonly string[]
 	readonly session?: {
@@ -133,7 +146,8 @@ export interface KoaMsalOptions {
 	readonly info?: InfoFields
 	/**
 	 * Whether there is `GET /user/debug`, with `NODE_ENV=development` alone, for who is signed in: account ids, scopes,
-	 * expiry times, versions and settings without secrets. Default `false`.
+	 * expiry times, versions and settings without secrets. `true` takes a protection away, and gives a warning at the
+	 * start. Default `false`.
 	 */
 	readonly debug?: boolean
 	readonly pool?: {
@@ -160,9 +174,15 @@ export interface KoaMsalOptions {
 	readonly network?: {
 		/** Deadline of one call to the provider or to Microsoft Graph. Default 10 seconds. */
 		readonly timeout?: number
-		/** PEM file of certificates that are trusted beside Node's own. */
+		/**
+		 * PEM file of certificates that are trusted beside Node's own. It takes a protection away, and gives a warning at
+		 * the start, unless the authority is on this machine: whoever has their keys can pass for the provider.
+		 */
 		readonly caFile?: string
-		/** URL of a proxy for all calls. */
+		/**
+		 * URL of a proxy for all calls. A password in an `http:` one takes a protection away, and gives a warning at the
+		 * start: it goes to the proxy in the clear.
+		 */
 		readonly proxy?: string
 		/** Hosts reached without the proxy, separated by commas, as in `NO_PROXY`. Default: none. */
 		readonly noProxy?: string
@@ -176,11 +196,17 @@ export interface KoaMsalOptions {
 		readonly expiryMargin?: number
 	}
 	readonly outOfBand?: {
-		/** Scopes that `forUser` may be asked for. Default `[]`: it refuses everything. */
+		/**
+		 * Scopes that `forUser` may be asked for. Each takes a protection away, and they give a warning at the start: no
+		 * session is needed for a person's token. Default `[]`: it refuses everything.
+		 */
 		readonly scopes?: readonly string[]
 	}
 	readonly graph?: {
-		/** Microsoft Graph's address. Default `https://graph.microsoft.com/v1.0`. */
+		/**
+		 * Microsoft Graph's address. Another host than one of Microsoft's takes a protection away, and gives a warning at
+		 * the start: it gets people's tokens. Default `https://graph.microsoft.com/v1.0`.
+		 */
 		readonly endpoint?: string
 	}
 	/**
@@ -209,13 +235,15 @@ export interface KoaMsalOptions {
 	/**
 	 * Addresses (or CIDR ranges) of proxies whose `X-Forwarded-Proto` and `X-Forwarded-Host` are believed, to
 	 * send a browser that came by another name or scheme to the redirect URI's before it signs in. Cookies and
-	 * redirect URI never depend on a header. Default `[]`.
+	 * redirect URI never depend on a header. More than a 64th of all addresses takes a protection away, and gives a
+	 * warning at the start: browsers may be among them. Default `[]`.
 	 */
 	readonly trustedProxies?: readonly string[]
 	/**
 	 * Accepts the session cookie of the original, aiohttp_msal, once, for a session that `npx koa-msal import` has
 	 * brought over, so that nobody has to sign in again. The person is let in when the provider has taken the refresh
-	 * token and said itself who that is. Needs Redis. Default: not accepted.
+	 * token and said itself who that is. Needs Redis. It takes a protection away, and gives a warning at the start: that
+	 * cookie is not signed. Default: not accepted.
 	 */
 	readonly legacyCookie?: {
 		/** The original's `COOKIE_NAME`. Default `AIOHTTP_SESSION`. */

@@ -3,6 +3,7 @@ import type { Context, Middleware } from 'koa'
 import { TokenBroker } from '../broker.js'
 import { BrokerError } from '../errors.js'
 import { type RouteSettings, withRouteOptions } from '../settings.js'
+import { warnOfUnsafeSettings } from '../unsafe-settings.js'
 import { callback } from './callback.js'
 import { debug } from './debug.js'
 import { keepHeadersOfErrors } from './error-headers.js'
@@ -42,6 +43,7 @@ export function createMsalRoutes(
 	{ session = (ctx) => ctx.session, ...options }: RouteOptions = {},
 ): Middleware {
 	const settings = withRouteOptions(TokenBroker.settingsOf(broker), options)
+	warnOfUnsafeSettings(settings, TokenBroker.settingsOf(broker))
 	const { paths, basePath } = settings
 	const login: Login = {
 		broker,
