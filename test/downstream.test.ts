@@ -114,6 +114,7 @@ describe('a downstream call (request, get, post, put, patch, delete)', () => {
 			'no scheme': () => `//${api.host}/`,
 			'a path': () => '/v1.0/me',
 			nothing: () => '',
+			'an object that is no text': () => ({ toString: 1 }) as unknown as string,
 			'something else': () => 'data:text/plain,x',
 			'a user name that looks like the host': () => `https://${api.host}@${evil.host}/`,
 			'a user name and a password': () => `https://localhost:${port()}@${evil.host}/`,

@@ -47,7 +47,8 @@ export function createTargetCheck(
 
 /** As fetch reads it; what is called is what was checked. */
 function parse(address: string | URL): URL {
-	const text = String(address)
+	// Not everybody writes TypeScript, and there are objects that throw when they are made a text.
+	const text = typeof address === 'string' || address instanceof URL ? String(address) : ''
 	if (!URL.canParse(text)) throw forbidden('This is no absolute URL')
 	return new URL(text)
 }
