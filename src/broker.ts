@@ -38,6 +38,7 @@ import {
 	checkAnswer,
 	hashOf,
 	type LoginTransaction,
+	readUse,
 	rejected,
 	type SignInRequest,
 	transactionLifetime,
@@ -53,6 +54,7 @@ import type {
 	ProviderMetadata,
 	SignedInAccount,
 	UnsavedBlob,
+	UsedTransaction,
 	UserReference,
 	WireToken,
 } from './wire.js'
@@ -206,6 +208,32 @@ export class TokenBroker {
 		])
 	}
 
+	/** Ends a sign-in under way: no answer completes it any more, whoever has kept its cookie. */
+	static async endSignIn(broker: TokenBroker, { state }: LoginTransaction): Promise<void> {
+		const { store } = broker.#settings
+		const transaction = hashOf(state)
+		if (store.kind === 'memory') store.claim(transaction, '', transactionLifetime)
+		else
+			await broker.#pool
+				.run('endSignIn', { transaction, lifetime: transactionLifetime })
+				// What was refused is refused all the same, and the browser's part of it is gone.
+				.catch(() => {})
+	}
+
+	/** What became of a sign-in, of the last 15 minutes; one that failed has led nowhere. */
+	static async recallSignIn(
+		broker: TokenBroker,
+		state: string,
+	): Promise<{ readonly returnTo?: string; readonly lives: boolean } | undefined> {
+		const { store } = broker.#settings
+		const used = hashOf(state)
+		const mark =
+			store.kind === 'memory'
+				? store.findClaim(used)
+				: (await broker.#pool.run('findClaim', { transaction: used })).value
+		return mark === undefined ? undefined : broker.#recall(used, mark)
+	}
+
 	/** The ticket of somebody who was signed in otherwise than by a code, with what the setting `profile` asks for. */
 	static async describe(broker: TokenBroker, ticket: SessionTicket): Promise<SessionTicket> {
 		const described = await broker.#describe(ticket)
@@ -319,7 +347,10 @@ export class TokenBroker {
 		if (this.#closing) throw closed()
 		const ticket = ticketOf(session)
 		if (!ticket || !this.#mayBeOf(ticket.account.tenantId)) return false
-		const { partition } = ticket
+		return this.#lives(ticket.partition)
+	}
+
+	async #lives(partition: string): Promise<boolean> {
 		const { store } = this.#settings
 		if (store.kind === 'memory') return store.read(partition) !== undefined
 		if (this.#owed.get(partition)) return false
@@ -360,7 +391,7 @@ export class TokenBroker {
 
 	/**
 	 * Completes a sign-in: checks the answer against its transaction, redeems the code, once, verifies who it
-	 * is, and stores the tokens in a new partition. What it throws has the `correlationId` that the provider's own logs
+	 * is, and stores the tokens in a new partition. An answer that is refused ends its sign-in. What it throws has the `correlationId` that the provider's own logs
 	 * have of the call.
 	 * @throws ERR_LOGIN_REJECTED, ERR_IDP_DENIED, ERR_CLIENT_REJECTED, ERR_IDP_UNAVAILABLE, ERR_IDP_PROTOCOL,
 	 * ERR_STORE_UNAVAILABLE, ERR_OVERLOADED, ERR_WORKER_FAILED, ERR_BROKER_CLOSED
@@ -380,14 +411,15 @@ export class TokenBroker {
 		transaction: LoginTransaction,
 		correlationId: string,
 	): Promise<SignIn> {
-		const code = checkAnswer(answer, transaction, await this.#provider())
-		const { store, session, auth } = this.#settings
+		const code = await this.#codeOf(answer, transaction)
+		const { store, session, auth, pool } = this.#settings
 		const partition = randomText()
 		const used = hashOf(transaction.state)
+		const use = { returnTo: transaction.returnTo, partition }
+		const until = Date.now() + pool.taskTimeout
 		const previous = transaction.partition
 		if (store.kind === 'memory') {
-			const mark = this.#sealer.seal('used-transaction', used, transaction.returnTo)
-			const earlier = store.claim(used, mark, transactionLifetime)
+			const earlier = store.claim(used, this.#markOf(used, { ...use, until }), transactionLifetime)
 			if (earlier !== undefined) return this.#repeated(used, earlier)
 		}
 		const stored = previous === undefined || store.kind === 'redis' ? undefined : store.read(previous)
@@ -409,13 +441,15 @@ export class TokenBroker {
 					correlationId,
 					...(await this.#clientAssertion()),
 					...(store.kind === 'redis' && {
-						claim: { transaction: used, returnTo: transaction.returnTo, lifetime: transactionLifetime },
+						claim: { transaction: used, returnTo: use.returnTo, until, lifetime: transactionLifetime },
 					}),
 				})
 			const result = await this.#withFreshCredential(redeem)
 			if (!result.claimed) return this.#repeated(used, result.value)
-			if (store.kind === 'memory' && result.sealed !== undefined)
+			if (store.kind === 'memory' && result.sealed !== undefined) {
 				store.create(partition, result.sealed, session.absoluteTimeout, result.account)
+				store.settleClaim(used, this.#markOf(used, use))
+			}
 			if (previous !== undefined) this.#forget(previous)
 			const { account } = result
 			if (previous !== undefined && result.leavesPrevious) this.#owed.keep(previous, { account })
@@ -434,6 +468,17 @@ export class TokenBroker {
 			}
 		} catch (error) {
 			if (store.kind === 'memory') store.failClaim(used)
+			throw error
+		}
+	}
+
+	/** A refused answer ends its sign-in: the right one, after it, is too late. */
+	async #codeOf(answer: AuthorizationAnswer, transaction: LoginTransaction): Promise<string> {
+		const metadata = await this.#provider()
+		try {
+			return checkAnswer(answer, transaction, metadata)
+		} catch (error) {
+			await TokenBroker.endSignIn(this, transaction)
 			throw error
 		}
 	}
@@ -466,17 +511,13 @@ export class TokenBroker {
 		await (store.kind === 'memory' ? this.#turns.take(partition, record) : record())
 	}
 
-	/** Where a sign-in that is done has led, for a form that comes again after its transaction is gone. */
+	/**
+	 * Where a sign-in that is done has led, for a form that comes again after its transaction is gone; nowhere when what
+	 * it began was signed out since.
+	 */
 	async findReturnTo(state: string): Promise<string | undefined> {
-		const { store } = this.#settings
-		const used = hashOf(state)
-		const mark =
-			store.kind === 'memory'
-				? store.findClaim(used)
-				: (await this.#pool.run('findClaim', { transaction: used })).value
-		if (!mark) return undefined
-		const opened = this.#sealer.open('used-transaction', used, mark)
-		return opened.ok ? opened.plaintext : undefined
+		const known = await TokenBroker.recallSignIn(this, state)
+		return known?.lives ? known.returnTo : undefined
 	}
 
 	/**
@@ -771,10 +812,26 @@ export class TokenBroker {
 		throw signedOut()
 	}
 
-	#repeated(used: string, mark: string): SignIn {
+	#markOf(used: string, use: UsedTransaction): string {
+		return this.#sealer.seal('used-transaction', used, JSON.stringify(use))
+	}
+
+	async #recall(
+		used: string,
+		mark: string,
+	): Promise<{ readonly returnTo?: string; readonly lives: boolean }> {
 		const opened = this.#sealer.open('used-transaction', used, mark)
-		if (!opened.ok) throw rejected('It was used before.')
-		return { repeated: true, returnTo: opened.plaintext }
+		const use = opened.ok ? readUse(opened.plaintext) : undefined
+		if (!use) return { lives: false }
+		const { returnTo, partition, until = 0 } = use
+		// Posted twice at the same time: what the first one begins is not there yet.
+		return { returnTo, lives: Date.now() < until || (await this.#lives(partition)) }
+	}
+
+	async #repeated(used: string, mark: string): Promise<SignIn> {
+		const { returnTo, lives } = await this.#recall(used, mark)
+		if (!lives || returnTo === undefined) throw rejected('It was used before.')
+		return { repeated: true, returnTo }
 	}
 
 	/** The provider's endpoints, asked of a worker when first needed and kept. */

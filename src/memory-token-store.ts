@@ -127,9 +127,15 @@ export class MemoryTokenStore {
 		return earlier
 	}
 
-	failClaim(transaction: string): void {
+	/** Says of a claim that what it was for is done. */
+	settleClaim(transaction: string, value: string): void {
 		const ttl = this.#claims.getRemainingTTL(transaction)
-		if (this.#claims.has(transaction) && ttl > 0) this.#claims.set(transaction, '', { ttl: Math.max(1, ttl) })
+		if (this.#claims.has(transaction) && ttl > 0)
+			this.#claims.set(transaction, value, { ttl: Math.max(1, ttl) })
+	}
+
+	failClaim(transaction: string): void {
+		this.settleClaim(transaction, '')
 	}
 
 	/** Remembers that a session or a tenant is to leave the provider alone. */

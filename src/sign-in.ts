@@ -5,7 +5,7 @@ import { BrokerError } from './errors.js'
 import { randomText } from './random.js'
 import { type SessionLike, ticketOf } from './session.js'
 import type { Settings } from './settings.js'
-import type { ProviderMetadata } from './wire.js'
+import type { ProviderMetadata, UsedTransaction } from './wire.js'
 
 /** What a sign-in has to remember until the provider answers. Secret: sealed, in the browser, for 15 minutes. */
 export interface LoginTransaction {
@@ -98,6 +98,18 @@ export function checkAnswer(
 	if (answer.error !== undefined) throw providerRefusal(answer.error)
 	if (!answer.code) throw rejected('It brought no code.')
 	return answer.code
+}
+
+/** What is remembered of a used transaction; of one that another version has marked, nothing. */
+export function readUse(text: string): UsedTransaction | undefined {
+	try {
+		const use = JSON.parse(text) as Partial<UsedTransaction> | null
+		return typeof use?.returnTo === 'string' && typeof use.partition === 'string'
+			? (use as UsedTransaction)
+			: undefined
+	} catch {
+		return undefined
+	}
 }
 
 export function hashOf(text: string): string {

@@ -212,7 +212,18 @@ export interface ClaimParams {
 	readonly transaction: string
 	/** Where a second post of the same form is sent. */
 	readonly returnTo: string
+	/** When the sign-in is done at the latest, in milliseconds since 1970. */
+	readonly until: number
 	readonly lifetime: number
+}
+
+/** What the mark of a used transaction says, sealed. */
+export interface UsedTransaction {
+	readonly returnTo: string
+	/** What the sign-in has begun, or begins. */
+	readonly partition: string
+	/** Only while it is under way: when it is done at the latest. */
+	readonly until?: number
 }
 
 export type RedeemResult =
@@ -409,7 +420,12 @@ export interface WireTasks {
 		params: { readonly id: string; readonly partition: string }
 		result: { readonly state: 'taken'; readonly claims: MembershipClaims } | { readonly state: 'used' }
 	}
-	/** Marks a transaction as failed: a second answer of the provider must not look like a success. */
+	/** Marks a transaction that nobody has used as one that failed, for so many milliseconds. */
+	endSignIn: {
+		params: { readonly transaction: string; readonly lifetime: number }
+		result: Record<string, never>
+	}
+	/** Marks a used transaction as failed: a second answer of the provider must not look like a success. */
 	failClaim: { params: { readonly transaction: string }; result: Record<string, never> }
 	/** Reads the mark of a transaction that was used: absent when it was not, empty when its sign-in failed. */
 	findClaim: { params: { readonly transaction: string }; result: { readonly value?: string } }

@@ -596,7 +596,7 @@ describe('the callback, /user/authorized (acquire_token_by_auth_code_flow)', () 
 				for (const name of ['code', 'error', 'iss'])
 					assertRefused(await deliver(browser, `state=${state}&${name}=a&${name}=b`), 400, 'ERR_BAD_REQUEST')
 			})
-			assertSignedIn(await deliver(browser, { state, code, iss: world.standIn.issuer }))
+			assertSignedIn(await deliver(browser, await answerOf(browser)))
 		})
 
 		it('answers an API client in JSON', async () => {

@@ -43,6 +43,10 @@ const tasks: Tasks = {
 	listSessions,
 	cleanSessions,
 	checkConnectivity: async () => ({ checks: await checkConnectivity() }),
+	endSignIn: async ({ transaction, lifetime }) => {
+		await redisStore?.endClaim(transaction, lifetime)
+		return {}
+	},
 	failClaim: async ({ transaction }) => {
 		await redisStore?.failClaim(transaction)
 		return {}

@@ -1,5 +1,5 @@
 import { BrokerError } from '../src/errors.js'
-import type { RedeemParams, RedeemResult, StoredBlob } from '../src/wire.js'
+import type { RedeemParams, RedeemResult, StoredBlob, UsedTransaction } from '../src/wire.js'
 import { ownerOf, toAccount } from './account.js'
 import { openCache, sealCache } from './blobs.js'
 import { ownAuthority, redisStore, sealer, settings } from './context.js'
@@ -14,8 +14,8 @@ import { verifyIdToken } from './verify-id-token.js'
 /** Redeems an authorization code, once: claims the transaction, verifies who it is, stores the new partition. */
 export async function redeem(params: RedeemParams): Promise<RedeemResult> {
 	if (redisStore && params.claim) {
-		const { transaction, returnTo, lifetime } = params.claim
-		const value = sealer.seal('used-transaction', transaction, returnTo)
+		const { transaction, returnTo, until, lifetime } = params.claim
+		const value = sealUse(transaction, { returnTo, partition: params.partition, until })
 		const earlier = await redisStore.claim({ transaction, value, lifetime })
 		if (earlier !== undefined) return { claimed: false, value: earlier }
 	}
@@ -31,6 +31,10 @@ export async function redeem(params: RedeemParams): Promise<RedeemResult> {
 		}
 		throw error
 	}
+}
+
+function sealUse(transaction: string, use: UsedTransaction): string {
+	return sealer.seal('used-transaction', transaction, JSON.stringify(use))
 }
 
 async function redeemClaimed(params: RedeemParams): Promise<RedeemResult> {
@@ -70,6 +74,12 @@ async function redeemClaimed(params: RedeemParams): Promise<RedeemResult> {
 		lifetime: params.lifetime,
 		mark: markOf(account),
 	})
+	if (params.claim) {
+		const { transaction, returnTo } = params.claim
+		const done = sealUse(transaction, { returnTo, partition: params.partition })
+		// Until it says so itself, it counts as under way.
+		await redisStore?.settleClaim(transaction, done).catch(() => {})
+	}
 	const left =
 		params.previous && (await leavePrevious(params.previous.partition, previous).catch(() => 'left' as const))
 	return {

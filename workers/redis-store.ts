@@ -364,6 +364,16 @@ export function createRedisStore(client: RedisClient, namespace: string, leaseTi
 				giveBack(claimKey(transaction), claimKey(transaction), value)
 				throw error
 			}),
+		/** Says of a claim that what it was for is done. */
+		settleClaim: (transaction: string, value: string) =>
+			onRedis(client, async () => {
+				await client.set(claimKey(transaction), value, 'KEEPTTL', 'XX')
+			}),
+		/** Takes a claim from everybody, unless somebody has it. */
+		endClaim: (transaction: string, lifetime: number) =>
+			onRedis(client, async () => {
+				await client.set(claimKey(transaction), '', 'PX', lifetime, 'NX')
+			}),
 		failClaim: (transaction: string) =>
 			onRedis(client, async () => {
 				await client.set(claimKey(transaction), '', 'KEEPTTL', 'XX')

@@ -2,6 +2,7 @@ import type { Context } from 'koa'
 import { type SignIn, TokenBroker } from '../broker.js'
 import { BrokerError } from '../errors.js'
 import { type SessionTicket, ticketOf } from '../session.js'
+import type { AuthorizationAnswer } from '../sign-in.js'
 import { admit } from './admit.js'
 import type { Login } from './login.js'
 import { readForm, single } from './read-form.js'
@@ -9,6 +10,8 @@ import { toLocalPath } from './return-to.js'
 import { endRound } from './rounds.js'
 import { type SessionAccess, sessionAccess } from './session-access.js'
 import { keptFor, type SessionData } from './session-data.js'
+import { accountOf } from './signed-in.js'
+import type { BrowserTransaction } from './transactions.js'
 
 /** The provider's answer: completes the sign-in and sends the person where they were going. */
 export async function callback(
@@ -20,38 +23,57 @@ export async function callback(
 		ctx.set('Allow', responseMode === 'query' ? 'GET' : 'POST')
 		throw new BrokerError('ERR_BAD_REQUEST', 'Sign-in answers come another way here.', { status: 405 })
 	}
-	const fields = responseMode === 'query' ? new URLSearchParams(ctx.querystring) : await readForm(ctx)
-	const [state, code, iss, error] = ['state', 'code', 'iss', 'error'].map((name) => single(fields, name))
-	const transaction = state ? login.transactions.take(ctx, state) : undefined
-	if (!state || !transaction) {
+	const { answer, transaction } = await readAnswer(ctx, login, responseMode)
+	if (!transaction) {
 		// The browser's back button, or reload, posts a form again whose transaction is done.
-		const returnTo = state && (await login.broker.findReturnTo(state))
-		if (returnTo) return sendTo(ctx, returnTo)
-		login.transactions.endOnly(ctx)
+		const earlier = answer.state ? await TokenBroker.recallSignIn(login.broker, answer.state) : undefined
+		const { returnTo, lives } = earlier ?? {}
+		if (returnTo !== undefined && (lives || (await accountOf(ctx, login)))) return sendTo(ctx, returnTo)
+		if (!earlier) await end(login, login.transactions.takeOnly(ctx))
 		throw new BrokerError(
 			'ERR_LOGIN_REJECTED',
 			'This sign-in cannot be completed: it took too long, was completed before, or began in another browser.',
 		)
 	}
-	const signIn = await login.broker.acquireByCode(
-		{
-			state,
-			...(code !== undefined && { code }),
-			...(iss !== undefined && { iss }),
-			...(error !== undefined && { error }),
-		},
-		transaction,
-	)
+	const signIn = await login.broker.acquireByCode(answer, transaction)
 	if (!signIn.repeated)
 		try {
 			await enter(ctx, login, signIn, transaction.sessionId, transaction.partition)
 			await admit(ctx, login, signIn.ticket.account)
 		} catch (failure) {
-			await undo(ctx, login, signIn.ticket, state)
+			await undo(ctx, login, signIn.ticket, transaction.state)
 			throw failure
 		}
 	if (transaction.round !== undefined) endRound(ctx, login.settings, transaction.round)
 	sendTo(ctx, signIn.repeated ? signIn.returnTo : transaction.returnTo)
+}
+
+/** The answer, and the sign-in of this browser that it names. One that can't be read ends the sign-in that it is for. */
+async function readAnswer(
+	ctx: Context,
+	login: Login,
+	responseMode: 'form_post' | 'query',
+): Promise<{ readonly answer: AuthorizationAnswer; readonly transaction: BrowserTransaction | undefined }> {
+	const { transactions } = login
+	let named: readonly BrowserTransaction[] = []
+	try {
+		const fields = responseMode === 'query' ? new URLSearchParams(ctx.querystring) : await readForm(ctx)
+		named = transactions.take(ctx, fields.getAll('state'))
+		const answer = Object.fromEntries(
+			['state', 'code', 'iss', 'error'].flatMap((name) => {
+				const value = single(fields, name)
+				return value === undefined ? [] : [[name, value]]
+			}),
+		)
+		return { answer, transaction: named[0] }
+	} catch (error) {
+		await end(login, named.length > 0 ? named : transactions.takeOnly(ctx))
+		throw error
+	}
+}
+
+async function end({ broker }: Login, transactions: readonly BrowserTransaction[]): Promise<void> {
+	await Promise.all(transactions.map((transaction) => TokenBroker.endSignIn(broker, transaction)))
 }
 
 /** Signs the person in under a new session id, and ends every session this one replaces. */

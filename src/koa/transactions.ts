@@ -77,23 +77,28 @@ export function createTransactions(settings: Settings) {
 			setCookie(ctx.res, cookie, sealed, transactionLifetime / 1000)
 		},
 
-		/** The transaction of an answer with this state; its cookie is deleted, whatever comes of it. */
-		take(ctx: Context, state: string): BrowserTransaction | undefined {
-			const cookie = cookieOf(state)
-			const sealed = readCookies(ctx.req)[cookie.name]
-			if (sealed === undefined) return undefined
-			clearCookie(ctx.res, cookie)
-			return open(cookie.name, sealed)
-		},
+		/** The transactions of an answer with these states; their cookies are deleted, whatever comes of it. */
+		take: (ctx: Context, states: readonly string[]) =>
+			takeNamed(ctx, [...new Set(states.map((state) => cookieOf(state).name))]),
 
 		/**
-		 * Ends the one sign-in under way, when an answer has come that is not its own. Of several it cannot be said
+		 * The one sign-in under way, when an answer has come that is not its own: it ends. Of several it cannot be said
 		 * which one was meant: they stay, and with them the other tabs.
 		 */
-		endOnly(ctx: Context): void {
-			const [only, more] = Object.keys(readCookies(ctx.req)).filter((name) => name.startsWith(prefix))
-			if (only !== undefined && more === undefined) clearCookie(ctx.res, named(only))
+		takeOnly(ctx: Context): readonly BrowserTransaction[] {
+			const names = Object.keys(readCookies(ctx.req)).filter((name) => name.startsWith(prefix))
+			return names.length === 1 ? takeNamed(ctx, names) : []
 		},
+	}
+
+	function takeNamed(ctx: Context, names: readonly string[]): readonly BrowserTransaction[] {
+		const cookies = readCookies(ctx.req)
+		return names.flatMap((name) => {
+			const sealed = cookies[name]
+			if (sealed === undefined) return []
+			clearCookie(ctx.res, named(name))
+			return open(name, sealed) ?? []
+		})
 	}
 
 	function named(name: string) {
