@@ -1,6 +1,7 @@
 import { publishProfileFailure } from './diagnostics.js'
 import { BrokerError, type BrokerErrorCode } from './errors.js'
 import type { Graph, GraphUser } from './graph.js'
+import { isPlainText, toPlainText } from './plain-text.js'
 import type { SessionTicket } from './session.js'
 
 /** What sign-in found out of somebody; nothing of what could not be had. */
@@ -94,10 +95,11 @@ export function withProfile(ticket: SessionTicket, { user, manager }: Profile): 
 }
 
 function nameOf({ displayName }: GraphUser): { readonly name?: string } {
-	return displayName === undefined ? {} : { name: [...displayName].slice(0, maxName).join('') }
+	const name = toPlainText(displayName, maxName)
+	return name === '' ? {} : { name }
 }
 
-/** Half an address would be another one. */
+/** A part of an address would be another one. */
 export function mailOf({ mail }: GraphUser): { readonly mail?: string } {
-	return mail === undefined || mail.length > maxMail ? {} : { mail }
+	return mail === undefined || mail.length > maxMail || !isPlainText(mail) ? {} : { mail }
 }

@@ -1,4 +1,5 @@
 import { BrokerError } from './errors.js'
+import { isId } from './plain-text.js'
 
 /** What `acquireSilent` is asked for. */
 export interface SilentRequest {
@@ -8,7 +9,7 @@ export interface SilentRequest {
 	readonly forceRefresh?: boolean
 	/** A claims challenge (a JSON text) from a downstream API: asks the provider with it. */
 	readonly claims?: string
-	/** Goes to the provider's logs. Default: a random UUID. */
+	/** Goes to the provider's logs: at most 256 printable ASCII characters. Default, and for an empty one: a random UUID. */
 	readonly correlationId?: string
 	/** Stops this caller's wait. The work goes on: others may have joined it. */
 	readonly signal?: AbortSignal
@@ -33,14 +34,15 @@ export function checkSilentRequest(request: unknown): SilentRequest {
 	if (forceRefresh !== undefined && typeof forceRefresh !== 'boolean')
 		throw refused('forceRefresh', 'should be a boolean')
 	if (claims !== undefined) checkClaims(claims)
-	if (correlationId !== undefined) checkText(correlationId, 'correlationId')
+	if (correlationId !== undefined && correlationId !== '' && !isId(correlationId))
+		throw refused('correlationId', 'should be at most 256 printable ASCII characters')
 	if (signal !== undefined && !(signal instanceof AbortSignal))
 		throw refused('signal', 'should be an AbortSignal')
 	return {
 		...(scopes !== undefined && { scopes: [...scopes] }),
 		...(forceRefresh !== undefined && { forceRefresh }),
 		...(claims !== undefined && { claims }),
-		...(correlationId !== undefined && { correlationId }),
+		...(correlationId && { correlationId }),
 		...(signal !== undefined && { signal }),
 	}
 }

@@ -53,6 +53,7 @@ const sharedLeaves = [
 	'src/connectivity.ts',
 	'src/redis-client.ts',
 	'src/own-tenants.ts',
+	'src/plain-text.ts',
 	'src/random.ts',
 	'src/redis-partition.ts',
 	'src/sealing.ts',

@@ -104,6 +104,16 @@ describe('the id_token of a sign-in', () => {
 		'is not valid yet': withClaims((claims) => ({ ...claims, nbf: inSeconds(400) })),
 		'does not say when it was issued': withClaims(({ iat: _, ...claims }) => claims),
 		'says nobody’s name': withClaims(({ sub: _, ...claims }) => claims),
+		'names somebody by an id longer than any': withClaims((claims) => ({ ...claims, oid: 'a'.repeat(257) })),
+		'names somebody by an id with a line break': withClaims((claims) => ({ ...claims, oid: 'a\nb' })),
+		'names somebody by an id of other letters': withClaims((claims) => ({
+			...claims,
+			oid: `${claims.oid}ä`,
+		})),
+		'names somebody by no text': withClaims((claims) => ({ ...claims, oid: 42 })),
+		'names somebody by an empty id': withClaims((claims) => ({ ...claims, oid: '' })),
+		'has a subject longer than any': withClaims((claims) => ({ ...claims, sub: 'a'.repeat(257) })),
+		'has a subject with an escape': withClaims((claims) => ({ ...claims, sub: '\x1b[31m' })),
 		'has no nonce (A6)': withClaims(({ nonce: _, ...claims }) => claims),
 		'has another nonce (A6)': withClaims((claims) => ({ ...claims, nonce: 'x'.repeat(43) })),
 		'is not signed': withClaims((claims) => claims, 'none'),
@@ -162,6 +172,24 @@ describe('the id_token of a sign-in', () => {
 			withClaims((claims) => ({ ...claims, at_hash: hashOf(String(access_token)) }))(idToken),
 		)
 		assert.equal(page.status, 200, page.html)
+		await signOut()
+	})
+
+	it('C6, C7: loses what would deceive whoever reads a name, and a name that people are found by is whole or none', async () => {
+		const deceptive = '\0\r\n\t\x1b[31m\x7f\x85\x9b\u061c\u200e\u2028\u2029\u202e\u2066'
+		await signInWith(
+			withClaims((claims) => ({
+				...claims,
+				name: `Ada${deceptive} Lovelace${'!'.repeat(300)}`,
+				preferred_username: `${people.grace.upn}\u202e`,
+				upn: `${people.grace.upn}${'x'.repeat(300)}`,
+			})),
+		)
+		const info = (await browser.get(`${app.origin}/user/info`)).json<Record<string, string>>()
+		assert.ok(info.name?.startsWith('Ada[31m Lovelace!'), JSON.stringify(info.name))
+		assert.equal(info.name?.length, 256)
+		assert.equal(info.username, '')
+		assert.ok(!JSON.stringify(app.seen.session ?? {}).includes('xxx'))
 		await signOut()
 	})
 

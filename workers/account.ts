@@ -1,27 +1,39 @@
 import type { JWTPayload } from 'jose'
 import { BrokerError } from '../src/errors.js'
+import { isId, isPlainText, toPlainText } from '../src/plain-text.js'
 import type { SignedInAccount } from '../src/wire.js'
 import { mailIn, type TokenCacheJson } from './token-cache.js'
 
-/** Who somebody is, from the claims of a verified id_token. @param mail what Microsoft Graph says it is, if known */
+/**
+ * Who somebody is, from the claims of a verified id_token. An id that is none is empty, and whoever sees that refuses
+ * it: what was cut or mended would be somebody else's. A name by which people are found is left out for the same reason.
+ * @param mail what Microsoft Graph says it is, if known
+ */
 export function toAccount(homeAccountId: string, claims: JWTPayload, mail?: string): SignedInAccount {
-	const text = (value: unknown) =>
-		typeof value === 'string' && value !== '' ? value.slice(0, 256) : undefined
-	const username = text(claims.preferred_username) ?? ''
-	const upn = text(claims.upn)
-	const name = text(claims.name)
-	const loginHint = text(claims.login_hint)
+	const whole = (value: unknown) => (isPlain(value) ? value : undefined)
+	const id = (value: unknown) => (isId(value) ? value : '')
+	const username = whole(claims.preferred_username) ?? ''
+	const upn = whole(claims.upn)
+	const name = toPlainText(claims.name, longestName)
+	const loginHint = whole(claims.login_hint)
 	return {
 		homeAccountId,
-		tenantId: text(claims.tid) ?? '',
+		tenantId: id(claims.tid),
 		// Personal accounts have no oid in some answers; their sub is as immutable.
-		objectId: text(claims.oid) ?? text(claims.sub) ?? '',
+		objectId: id(claims.oid ?? claims.sub),
 		username,
 		...(upn !== undefined && upn !== username && { upn }),
-		...(name !== undefined && { name }),
+		...(name !== '' && { name }),
 		...(mail !== undefined && { mail }),
 		...(loginHint !== undefined && { loginHint }),
 	}
+}
+
+/** Characters of a name at most. */
+const longestName = 256
+
+function isPlain(value: unknown): value is string {
+	return typeof value === 'string' && value !== '' && value.length <= longestName && isPlainText(value)
 }
 
 /**

@@ -1,6 +1,7 @@
 import { ConfidentialClientApplication } from '@azure/msal-node'
 import { BrokerError } from '../src/errors.js'
 import { isMicrosoftCloud } from '../src/microsoft-clouds.js'
+import { toWord } from '../src/plain-text.js'
 import type { WorkerSettings } from '../src/wire.js'
 import type { Authority } from './authority.js'
 import { credentialInUse } from './credential.js'
@@ -42,7 +43,7 @@ export function readTokenCache(client: ConfidentialClientApplication): TokenCach
 
 /**
  * Turns whatever MSAL threw into one of our errors. MSAL's messages quote the provider's answer, so only its
- * code goes on.
+ * code goes on, where it is one.
  */
 export function translateMsalError(
 	error: unknown,
@@ -57,7 +58,9 @@ export function translateMsalError(
 		claims?: string
 		errorNo?: string
 	}
-	const detail = errorNo ? `${errorCode} (AADSTS${errorNo})` : String(errorCode ?? 'unknown error')
+	const word = toWord(errorCode) ?? 'unknown error'
+	const number = toWord(errorNo)
+	const detail = number === undefined ? word : `${word} (AADSTS${number})`
 	if (errorCode === 'invalid_client' || errorCode === 'unauthorized_client')
 		return new BrokerError(
 			'ERR_CLIENT_REJECTED',

@@ -1,3 +1,4 @@
+import { isId } from '../src/plain-text.js'
 import type { SignedInAccount } from '../src/wire.js'
 import { claimsOf, toAccount } from './account.js'
 import type { OwnAuthority } from './own-authority.js'
@@ -41,8 +42,7 @@ export function bringOver(text: string, own: OwnRegistration): BroughtOver | Not
 	const homeAccountIds = new Set(entriesOf(python, 'Account').map((entry) => entry.home_account_id))
 	const [homeAccountId] = homeAccountIds
 	if (homeAccountIds.size > 1) return 'several people'
-	if (typeof homeAccountId !== 'string' || homeAccountId === '' || homeAccountId.length > 256)
-		return 'damaged'
+	if (!isId(homeAccountId)) return 'damaged'
 
 	const mine = (entry: Entries[number]) => entry.home_account_id === homeAccountId
 	const refreshTokens = entriesOf(python, 'RefreshToken').filter(mine)

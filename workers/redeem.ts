@@ -1,4 +1,5 @@
 import { BrokerError } from '../src/errors.js'
+import { isId } from '../src/plain-text.js'
 import type { RedeemParams, RedeemResult, StoredBlob, UsedTransaction } from '../src/wire.js'
 import { ownerOf, toAccount } from './account.js'
 import { openCache, sealCache } from './blobs.js'
@@ -57,7 +58,7 @@ async function redeemClaimed(params: RedeemParams): Promise<RedeemResult> {
 	const claims = await verifyIdToken(result.idToken, params, result.accessToken, settings, known)
 	const homeAccountId = result.account?.homeAccountId
 	let cache = readTokenCache(client)
-	if (!homeAccountId || !holdsOnly(cache, homeAccountId))
+	if (!isId(homeAccountId) || !holdsOnly(cache, homeAccountId))
 		throw new BrokerError('ERR_LOGIN_REJECTED', 'The provider’s answer does not say whose it is.')
 
 	const account = toAccount(homeAccountId, claims)

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { type JWTPayload, errors as joseErrors, jwtVerify } from 'jose'
 import { BrokerError } from '../src/errors.js'
+import { isId } from '../src/plain-text.js'
 import type { RedeemParams, WorkerSettings } from '../src/wire.js'
 import type { Authority } from './authority.js'
 
@@ -60,9 +61,10 @@ export async function verifyIdToken(
 	if (!isRecent(payload.auth_time, expected.authenticatedSince)) throw refused('auth_time')
 	if (azp !== undefined && azp !== settings.clientId) throw refused('azp')
 	if (Array.isArray(aud) && aud.length > 1 && azp === undefined) throw refused('aud')
-	if (typeof sub !== 'string') throw refused('sub')
+	if (!isId(sub)) throw refused('sub')
+	if (oid !== undefined && !isId(oid)) throw refused('oid')
 	if (hash !== undefined && hash !== hashOf(accessToken)) throw refused('at_hash')
-	return { ...payload, tid, sub, oid: typeof oid === 'string' ? oid : sub }
+	return { ...payload, tid, sub, oid: oid ?? sub }
 }
 
 /** OpenID Connect Core 2 and 3.1.2.1: who asks for `max_age` is told `auth_time`, and has to look at it. */
