@@ -16,8 +16,14 @@ export type RedisConnection =
 
 type Copyable = { readonly [name: string]: unknown }
 
-/** Deadline of one command, in milliseconds. */
-const commandTimeout = 500
+/**
+ * Milliseconds until a command has failed, waiting for a connection and further tries included: a caller hears within a
+ * second that the store is down, and a Redis that is half a second away can be used.
+ */
+const commandTimeout = 750
+
+/** Of which at most this is spent on waiting for a connection. */
+const readyTimeout = 500
 
 /** Milliseconds before a command is tried again whose connection broke. */
 const pause = 50
@@ -107,10 +113,10 @@ function restore(value: unknown, name = ''): unknown {
 export function openRedis(connection: RedisConnection, ofCluster: ClusterOptions = {}): RedisClient {
 	const retry = (times: number) => Math.min(50 * times, 1000)
 	const own = {
-		connectTimeout: 2 * commandTimeout,
+		connectTimeout: 1000,
 		// A server that is gone without a word (its machine lost, a firewall that forgot the connection) would else be
 		// waited for as long as TCP does: a quarter of an hour.
-		socketTimeout: 4 * commandTimeout,
+		socketTimeout: 2000,
 		// ioredis would send again whatever it had sent, also what nobody waits for any more.
 		maxRetriesPerRequest: 0,
 		// It would subscribe again by itself, and end the process if that is refused: nobody handles the rejection.
@@ -118,7 +124,7 @@ export function openRedis(connection: RedisConnection, ofCluster: ClusterOptions
 		// A server that became a replica keeps its connections; a new one leads to its successor.
 		reconnectOnError: ({ message }: Error) => message.startsWith('READONLY'),
 		// A sentinel that hangs would be waited for for ever, with two more to ask.
-		sentinelCommandTimeout: commandTimeout,
+		sentinelCommandTimeout: 500,
 		// The former primary of a planned failover takes writes for ten seconds more, and they are lost.
 		failoverDetector: true,
 		// Else it subscribes again by itself, as above. The next connection begins with new ones in any case.
@@ -186,14 +192,12 @@ export function closeRedis(client: RedisClient): void {
 const passing = /^(?:READONLY|MOVED|ASK|TRYAGAIN|CLUSTERDOWN|MASTERDOWN|LOADING)\b/
 
 /**
- * Runs commands on a client that is ready, waiting no longer than the deadline for it. When the connection breaks
- * under them, or the server is being replaced, they run again, within the same deadline: they have to be such that
- * twice is as good as once.
+ * Runs commands on a client as soon as it is ready. When the connection breaks under them, or the server is being
+ * replaced, they run again. All of it within one deadline; they have to be such that twice is as good as once.
  * @throws ERR_STORE_UNAVAILABLE
  */
 export async function onRedis<T>(client: RedisClient, work: (client: RedisClient) => Promise<T>): Promise<T> {
 	try {
-		if (client.status !== 'ready') await becomesReady(client)
 		return await inTime(untilDone(client, work, performance.now() + commandTimeout))
 	} catch (cause) {
 		throw new BrokerError('ERR_STORE_UNAVAILABLE', whyNot(client, cause), { cause, retryAfter: 1 })
@@ -206,13 +210,15 @@ async function untilDone<T>(
 	deadline: number,
 ): Promise<T> {
 	for (;;) {
+		if (client.status !== 'ready') await becomesReady(client)
 		try {
+			// Nobody waits for it any more, and what is sent late may overwrite newer work.
+			if (performance.now() >= deadline) throw new Error('not connected in time')
 			return await work(client)
 		} catch (cause) {
 			const reply = replyOf(cause)
 			if (reply && !passing.test(reply.message)) throw cause
 			await sleep(pause)
-			if (client.status !== 'ready') await becomesReady(client)
 			if (performance.now() >= deadline) throw cause
 		}
 	}
@@ -222,8 +228,8 @@ async function untilDone<T>(
  * A deadline that a busy thread does not miss for the server: before it counts, the event loop goes round once more,
  * and what has arrived meanwhile is read. ioredis's own `commandTimeout` rejects first.
  */
-function atDeadline(expire: () => void): NodeJS.Timeout {
-	return setTimeout(() => setImmediate(() => setImmediate(expire)), commandTimeout)
+function atDeadline(expire: () => void, milliseconds = commandTimeout): NodeJS.Timeout {
+	return setTimeout(() => setImmediate(() => setImmediate(expire)), milliseconds)
 }
 
 /** Waits for an answer of Redis, but not for longer than a command may take. */
@@ -282,7 +288,7 @@ function becomesReady(client: RedisClient): Promise<void> {
 	if (known) return known
 	const wait = new Promise<void>((resolve, reject) => {
 		const ready = () => finish(resolve)
-		const timer = atDeadline(() => finish(() => reject(new Error('not connected'))))
+		const timer = atDeadline(() => finish(() => reject(new Error('not connected'))), readyTimeout)
 		const finish = (settle: () => void) => {
 			clearTimeout(timer)
 			client.off('ready', ready)

@@ -1,9 +1,19 @@
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 
-/** A way over TCP to a Redis, which can be lost without a word, as when a firewall forgets a connection. */
+/** A way over TCP to a Redis, on which whatever can happen to a network happens. */
 export interface RedisLink {
 	readonly port: number
+	/** Connections that were made since the start. */
+	readonly connections: number
+	/** Bytes of answers that have passed. */
+	readonly answered: number
+	/** From now on, every answer arrives this many milliseconds later. */
+	delay(milliseconds: number): void
+	/** Cuts the connection on which the next bytes of answers but so many come, without them. @returns when it did */
+	cutAfter(bytes: number): Promise<void>
+	/** Each answer is, by this chance, cut off with its connection. `random` is between 0 and 1. */
+	cutAtRandom(chance: number, random: () => number): void
 	/** Every connection that there is now leads nowhere any more; new ones pass. */
 	lose(): void
 	/** New connections lead to another server, as when a name gets another address. */
@@ -14,12 +24,45 @@ export interface RedisLink {
 /** @param path the unix socket of the server */
 export async function createLink(path: string): Promise<RedisLink> {
 	let target = path
+	let connections = 0
+	let answered = 0
+	let latency = 0
+	let left: { bytes: number; readonly cut: () => void } | undefined
+	let unlucky = () => false
 	const pairs = new Set<readonly [Socket, Socket]>()
+
+	/** What of an answer passes; not all of it: the connection ends behind it. */
+	const passing = (answer: Buffer): Buffer => {
+		if (unlucky()) return answer.subarray(0, 0)
+		if (!left || left.bytes >= answer.length) {
+			if (left) left.bytes -= answer.length
+			return answer
+		}
+		const part = answer.subarray(0, left.bytes)
+		left.cut()
+		left = undefined
+		return part
+	}
 	const server = createServer((near) => {
+		connections++
 		const far = connect(target)
 		const pair = [near, far] as const
 		pairs.add(pair)
-		near.pipe(far).pipe(near)
+		near.setNoDelay().pipe(far)
+		let nextAt = 0
+		far.on('data', (answer: Buffer) => {
+			if (near.destroyed || !pairs.has(pair)) return
+			const part = passing(answer)
+			answered += part.length
+			const deliver = () => {
+				near.write(part)
+				if (part.length < answer.length) near.end().destroySoon()
+			}
+			// What was sent later never arrives earlier.
+			nextAt = Math.max(nextAt, performance.now() + latency)
+			if (latency === 0 && nextAt <= performance.now()) deliver()
+			else setTimeout(deliver, nextAt - performance.now())
+		})
 		for (const socket of pair)
 			socket
 				.on('error', () => {})
@@ -32,10 +75,27 @@ export async function createLink(path: string): Promise<RedisLink> {
 	await once(server, 'listening')
 	return {
 		port: (server.address() as AddressInfo).port,
+		get connections() {
+			return connections
+		},
+		get answered() {
+			return answered
+		},
+		delay(milliseconds) {
+			latency = milliseconds
+		},
+		cutAfter(bytes) {
+			return new Promise((cut) => {
+				left = { bytes, cut }
+			})
+		},
+		cutAtRandom(chance, random) {
+			unlucky = () => chance > 0 && random() < chance
+		},
 		lose() {
 			for (const [near, far] of pairs) {
 				near.unpipe().resume()
-				far.unpipe().resume()
+				far.removeAllListeners('data').resume()
 			}
 		},
 		lead(other) {
