@@ -36,9 +36,9 @@ export function claimsOf(session: SessionLike): MembershipClaims {
 	const { partition, roles, wids, groups, groupsOverage } = claims as Partial<SessionClaims>
 	if (partition === undefined || partition !== ticketOf(session)?.partition) return {}
 	return {
-		...(Array.isArray(roles) && { roles }),
-		...(Array.isArray(wids) && { wids }),
-		...(Array.isArray(groups) && { groups }),
+		...(areTexts(roles) && { roles }),
+		...(areTexts(wids) && { wids }),
+		...(areTexts(groups) && { groups }),
 		...(groupsOverage === true && { groupsOverage }),
 	}
 }
@@ -62,8 +62,22 @@ function isTicket(value: unknown): value is SessionTicket {
 		typeof account.tenantId === 'string' &&
 		typeof account.objectId === 'string' &&
 		typeof account.username === 'string' &&
-		(account.upn === undefined || typeof account.upn === 'string') &&
-		(account.mail === undefined || typeof account.mail === 'string') &&
-		(manager === undefined || (typeof manager === 'object' && manager !== null))
+		isTextOrAbsent(account.upn) &&
+		isTextOrAbsent(account.mail) &&
+		isTextOrAbsent(account.name) &&
+		isTextOrAbsent(account.loginHint) &&
+		(manager === undefined ||
+			(typeof manager === 'object' &&
+				manager !== null &&
+				isTextOrAbsent(manager.name) &&
+				isTextOrAbsent(manager.mail)))
 	)
+}
+
+function isTextOrAbsent(value: unknown): boolean {
+	return value === undefined || typeof value === 'string'
+}
+
+function areTexts(value: unknown): value is readonly string[] {
+	return Array.isArray(value) && value.every((one) => typeof one === 'string')
 }

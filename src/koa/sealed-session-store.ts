@@ -5,7 +5,7 @@ import { createSealer } from '../sealing.js'
 import { ticketOf } from '../session.js'
 import { Turns } from '../turns.js'
 import { leaveCookie } from './cookies.js'
-import type { SessionData } from './session-data.js'
+import { parseJson, restoreData, type SessionData } from './session-data.js'
 
 /** What koa-session says to its store beside key and contents. */
 export interface SessionStoreOptions {
@@ -100,7 +100,11 @@ export function sealedSessionStore(store: SessionStore, broker: TokenBroker): Se
 			if (opened?.reason === 'damaged') await store.destroy(key, options)
 			return undefined
 		}
-		const data = JSON.parse(opened.plaintext) as SessionData
+		const data = restored(opened.plaintext)
+		if (!data) {
+			await store.destroy(key, options)
+			return undefined
+		}
 		// Else a session that is only read would end when the older secret is taken away.
 		if (opened.outdated) resealLater(key, sealed, data, maxAge, options)
 		return data
@@ -164,6 +168,20 @@ export function sealedSessionStore(store: SessionStore, broker: TokenBroker): Se
 	}
 	reads.set(sealedStore, read)
 	return sealedStore
+}
+
+/** What was sealed, with what koa-session itself has put there. */
+function restored(plaintext: string): SessionData | undefined {
+	const stored = parseJson(plaintext)
+	const data = restoreData(stored)
+	if (!data) return undefined
+	const { _expire, _maxAge, _session } = stored as SessionData
+	return {
+		...data,
+		...(Number.isFinite(_expire) && { _expire }),
+		...(Number.isFinite(_maxAge) && { _maxAge }),
+		...(_session === true && { _session }),
+	}
 }
 
 /** The text under a key, empty for what was stored without a seal. */

@@ -2,7 +2,7 @@ import type { Context } from 'koa'
 import { BrokerError } from '../errors.js'
 import { type SessionStore, sealedReadOf } from './sealed-session-store.js'
 import { ownSessionsOf } from './session.js'
-import { pickData, type SessionData } from './session-data.js'
+import { mendSession, pickData, restoreData, type SessionData } from './session-data.js'
 
 /** Which object is the session of a request. */
 export type SelectSession = (ctx: Context) => object | null | undefined
@@ -89,6 +89,8 @@ export function checkSession(ctx: Context, select: SelectSession): void {
 			'msalRoutes run on the application’s own koa-session, whose contents are not sealed, and whose sessions a slow request can bring back after a sign-out. Give it store: sealedSessionStore(store, broker).',
 		)
 	if (!options && !select(ctx)) throw noSession()
+	// koa-session puts whatever its store brings onto its session.
+	if (store && ctx.session) mendSession(ctx.session)
 }
 
 function noSession(): BrokerError {
@@ -130,10 +132,11 @@ function foreignKoaSession(ctx: Context, options: KoaSessionOptions): SessionAcc
 		data: pickData(session ?? {}),
 		read: async (other) => {
 			const data = await ofStore(() => get(other, maxAge, { ctx, rolling }))
-			if (typeof data !== 'object' || data === null) return undefined
+			const restored = restoreData(data)
+			if (!restored) return undefined
 			const { _expire } = data as SessionData
 			if (typeof _expire === 'number' && _expire < Date.now()) return undefined
-			return valid && !valid(ctx, data as SessionData) ? undefined : pickData(data)
+			return valid && !valid(ctx, data as SessionData) ? undefined : restored
 		},
 		end: async (other) => {
 			await ofStore(() => store.destroy(other, { ctx }))
@@ -179,8 +182,8 @@ function empty(session: object, data: SessionData): void {
 
 /** Any other session: the one of the request is all that is known of it. */
 function applicationSession(ctx: Context, select: SelectSession, selected: object): SessionAccess {
-	const session = selected as Partial<ApplicationSession>
-	if (typeof session.regenerate !== 'function' || typeof session.destroy !== 'function')
+	const [regenerate, destroy] = [methodOf(selected, 'regenerate'), methodOf(selected, 'destroy')]
+	if (!regenerate || !destroy)
 		throw new BrokerError(
 			'ERR_CONFIG',
 			'The session that `session: (ctx) => …` selects needs the methods regenerate(), which gives it a new id at sign-in, and destroy(), which ends it at sign-out. A koa-session with a store needs neither.',
@@ -194,7 +197,7 @@ function applicationSession(ctx: Context, select: SelectSession, selected: objec
 		end: async () => {},
 		renew: async (data) => {
 			empty(selected, before)
-			await ofStore(() => session.regenerate?.())
+			await ofStore(regenerate)
 			// It may be another object now.
 			const renewed = select(ctx)
 			if (!renewed)
@@ -205,15 +208,31 @@ function applicationSession(ctx: Context, select: SelectSession, selected: objec
 			Object.assign(renewed, dataOf(data))
 		},
 		drop: async () => {
-			await ofStore(() => session.destroy?.())
+			await ofStore(destroy)
 		},
 	}
 }
 
-/** Whatever an application has put into a session of its own, by whatever name: nothing of it is to be overlooked. */
+/** A method of a session; of its class when data of that name were stored. */
+function methodOf(session: object, name: keyof ApplicationSession): (() => unknown) | undefined {
+	const inherited: unknown = Object.getPrototypeOf(session)?.[name]
+	const method = [(session as Partial<ApplicationSession>)[name], inherited].find(
+		(one): one is () => unknown => typeof one === 'function',
+	)
+	return method?.bind(session)
+}
+
+/**
+ * Whatever an application has put into a session of its own, by whatever name: nothing of it is to be overlooked, but
+ * what hides a method.
+ */
 function dataOf(session: object): SessionData {
+	const methods = Object.getPrototypeOf(session) ?? {}
 	const kept = ([name, value]: [string, unknown]) =>
-		name !== 'id' && name !== '__proto__' && typeof value !== 'function'
+		name !== 'id' &&
+		name !== '__proto__' &&
+		typeof value !== 'function' &&
+		typeof methods[name] !== 'function'
 	return Object.fromEntries(Object.entries(session).filter(kept))
 }
 

@@ -13,7 +13,7 @@ import { isCrossSite } from './cross-site.js'
 import { keepHeadersOfErrors } from './error-headers.js'
 import { checkAddress } from './request-address.js'
 import { createMemoryBackend, createRedisBackend } from './session-backend.js'
-import { pickData, type SessionData } from './session-data.js'
+import { parseData, pickData, type SessionData } from './session-data.js'
 
 /** The session middleware, which has a connection to close. */
 export interface MsalSession extends Middleware {
@@ -117,7 +117,7 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 		return result
 	}
 
-	const load = async (key: string): Promise<{ data: SessionData; deadline: number } | undefined> => {
+	const load = async (key: string): Promise<ReturnType<typeof parseData>> => {
 		const sealed = await backend.get(key)
 		if (sealed === undefined) return undefined
 		const result = open(key, sealed)
@@ -125,12 +125,12 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 			if (result.reason === 'damaged') await backend.remove(key)
 			return undefined
 		}
-		const { deadline, data } = JSON.parse(result.plaintext) as { deadline: number; data: SessionData }
-		if (deadline > Date.now()) {
+		const stored = parseData(result.plaintext)
+		if (stored && stored.deadline > Date.now()) {
 			// Else a session that is only read would end when the older secret is taken away.
 			if (result.outdated)
 				backend.reseal(key, sealed, sealer.seal('session', key, result.plaintext)).catch(() => {})
-			return { deadline, data }
+			return stored
 		}
 		await backend.remove(key)
 		return undefined
@@ -178,7 +178,7 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 					// Not waited for, and harmless when it fails: the next one comes soon.
 					backend.touch(key, Math.max(1, Math.min(idleTimeout, stored.deadline - Date.now()))).catch(() => {})
 				}
-				return { ...pickData(stored.data), _session: true }
+				return { ...stored.data, _session: true }
 			},
 			set: async (key: string, session: SessionData, _maxAge: number, { ctx }: { ctx?: Context }) => {
 				const request = requestOf(ctx)

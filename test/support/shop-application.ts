@@ -99,7 +99,7 @@ export async function createShopApplication(
 		const select = routes?.session ?? ((ctx: Context) => ctx.session)
 		const guard = requireSignedIn()
 		const shop = createShop({
-			sessions: unsealed ? store : sealedSessionStore(sessions ?? store, broker),
+			sessions: unsealed ? ((sessions ?? store) as MapStore) : sealedSessionStore(sessions ?? store, broker),
 			signIn: [...before, createMsalRoutes(broker, routes)],
 			customersOnly: behind ? (ctx, next) => guard(ctx, () => behind(ctx, next)) : guard,
 			customerOf: (ctx) =>
