@@ -7,6 +7,7 @@ import { randomText } from '../random.js'
 import { createSealer, type Opened } from '../sealing.js'
 import { ticketOf } from '../session.js'
 import { type KoaMsalOptions, resolveSettings, type Settings } from '../settings.js'
+import { beforeHead } from './before-head.js'
 import { createCookieSignatures } from './cookie-signatures.js'
 import { clearCookie, leaveCookie, readCookieValues, sessionCookie, setCookie } from './cookies.js'
 import { isCrossSite } from './cross-site.js'
@@ -267,7 +268,15 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 				await backend.remove(key)
 			},
 		})
-		keepHeadersOfErrors(ctx, () => presented || request.cookie !== 'keep')
+		let finished = false
+		const concerned = () => presented || request.cookie !== 'keep'
+		keepHeadersOfErrors(ctx, concerned)
+		// What is streamed past Koa has its head before the session is done.
+		beforeHead(
+			ctx.res,
+			() => !finished && concerned(),
+			() => finish(ctx, request, presented),
+		)
 		try {
 			checkAddress(ctx)
 			const middleware = middlewareOf(ctx.app)
@@ -287,6 +296,7 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 			throw error
 		} finally {
 			finish(ctx, request, presented)
+			finished = true
 		}
 	}
 
