@@ -1,6 +1,6 @@
 /** Microsoft Graph, as the person who is signed in. Settings come from the environment. */
 import Koa from 'koa'
-import { koaMsal, requireSignedIn } from 'koa-msal'
+import { hardenServer, koaMsal, requireSignedIn } from 'koa-msal'
 
 const { GRAPH_ENDPOINT: endpoint, PORT = 3000 } = process.env
 const { broker, msalSession, msalRoutes } = await koaMsal({
@@ -24,4 +24,4 @@ app.use(async (ctx) => {
 		photo: photo ? photo.type : 'none',
 	}
 })
-app.listen(Number(PORT))
+hardenServer(app.listen(Number(PORT)))

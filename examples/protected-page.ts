@@ -1,6 +1,6 @@
 /** Pages for everybody, for who is signed in, and for who has a role. Settings come from the environment. */
 import Koa from 'koa'
-import { allOf, hasRole, koaMsal, requireSignedIn } from 'koa-msal'
+import { allOf, hardenServer, hasRole, koaMsal, requireSignedIn } from 'koa-msal'
 
 const { broker, msalSession, msalRoutes } = await koaMsal()
 const app = new Koa()
@@ -25,4 +25,4 @@ app.use((ctx) => {
 	ctx.body = 'The reports.'
 })
 
-app.listen(Number(process.env.PORT ?? 3000))
+hardenServer(app.listen(Number(process.env.PORT ?? 3000)))

@@ -1,5 +1,5 @@
 import Koa from 'koa'
-import { koaMsal } from 'koa-msal'
+import { hardenServer, koaMsal } from 'koa-msal'
 
 const { broker, msalSession, msalRoutes } = await koaMsal() // settings from the environment
 const app = new Koa()
@@ -9,4 +9,4 @@ app.use(async (ctx) => {
 	const { accessToken, account } = await broker.acquireSilent(ctx.session)
 	ctx.body = `Hello ${account.name}: your token for Microsoft Graph has ${accessToken.length} characters.`
 })
-app.listen(Number(process.env.PORT ?? 3000))
+hardenServer(app.listen(Number(process.env.PORT ?? 3000)))

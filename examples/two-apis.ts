@@ -3,7 +3,7 @@
  * (`api://{client id}/access_as_user`). Each gets its own token; neither ever sees the other's.
  */
 import Koa from 'koa'
-import { koaMsal, requireSignedIn } from 'koa-msal'
+import { hardenServer, koaMsal, requireSignedIn } from 'koa-msal'
 
 const { API_URL, API_SCOPE, GRAPH_ENDPOINT: endpoint, PORT = 3000 } = process.env
 if (!API_URL || !API_SCOPE) throw new Error('API_URL and API_SCOPE are needed')
@@ -31,4 +31,4 @@ app.use(async (ctx) => {
 	}
 	ctx.body = { name: me.displayName, orders: await orders.json() }
 })
-app.listen(Number(PORT))
+hardenServer(app.listen(Number(PORT)))

@@ -175,6 +175,7 @@ describe('the public names', () => {
 			'createMsalSession',
 			'createTokenBroker',
 			'describeSettings',
+			'hardenServer',
 			'hasRole',
 			'hasScope',
 			'inGroup',

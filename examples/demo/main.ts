@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { createServer } from 'node:http'
-import { type KoaMsalEnvironmentOptions, koaMsal } from '../../src/index.js'
+import { hardenServer, type KoaMsalEnvironmentOptions, koaMsal } from '../../src/index.js'
 import { createDemo } from './app.js'
 import { createEnd, endWithParent } from './end.js'
 import { listenOnLoopback, readPort } from './ports.js'
@@ -29,7 +29,7 @@ async function main(): Promise<void> {
 	const origin = standIn ? local : new URL(redirectUri).origin
 	const demo = createDemo(parts, { origin, standIn: standIn !== undefined, redis: Boolean(REDIS_URL) })
 	const handle = demo.callback()
-	const servers = [createServer(handle), createServer(handle)]
+	const servers = [createServer(handle), createServer(handle)].map((server) => hardenServer(server))
 	await listenOnLoopback(servers, port, 'PORT')
 	started.push(async () => {
 		for (const server of servers) server.close().closeAllConnections()

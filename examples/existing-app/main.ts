@@ -1,5 +1,11 @@
 // What the shop adds: the broker, the routes, and a seal around the store that it has.
-import { createMsalRoutes, createTokenBroker, requireSignedIn, sealedSessionStore } from 'koa-msal'
+import {
+	createMsalRoutes,
+	createTokenBroker,
+	hardenServer,
+	requireSignedIn,
+	sealedSessionStore,
+} from 'koa-msal'
 import { MapStore } from './map-store.js'
 import { createShop } from './shop.js'
 
@@ -25,7 +31,9 @@ const shop = createShop({
 	customerOf: (ctx) => ctx.session.msal?.account.username,
 })
 
-const server = shop.listen(port, () => console.log(`The shop is open: http://localhost:${port}/`))
+const server = hardenServer(
+	shop.listen(port, () => console.log(`The shop is open: http://localhost:${port}/`)),
+)
 
 process.once('SIGTERM', async () => {
 	server.close()

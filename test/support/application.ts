@@ -48,6 +48,7 @@ export async function createWorld(options: Partial<EntraStandInOptions> = {}): P
 /** A Koa application that signs people in, on a port of its own. */
 export interface Application extends KoaMsal {
 	readonly app: Koa
+	readonly server: Server
 	readonly origin: string
 	/** Errors that reached Koa. */
 	readonly errors: Error[]
@@ -104,6 +105,7 @@ export async function createApplication(world: World, overrides: Overrides = {})
 	return {
 		...parts,
 		app,
+		server,
 		origin,
 		errors,
 		seen,
