@@ -87,7 +87,7 @@ function parsed(body: unknown, ctx: Context): URLSearchParams {
 
 /** What is left of a body that was refused is not read: the connection ends with the answer. */
 function bad(status: number, message: string, ctx: Context): BrokerError {
-	if (status === 408 || status === 413) ctx.set('Connection', 'close')
+	if (status === 408 || status === 413) ctx.res.shouldKeepAlive = false
 	return new BrokerError('ERR_BAD_REQUEST', message, { status })
 }
 

@@ -19,6 +19,7 @@ import { checkAddress } from './request-address.js'
 import { returnToOf } from './return-to.js'
 import { checkSession, type SelectSession } from './session-access.js'
 import { createTransactions } from './transactions.js'
+import { leavingUnread, mayHaveLongBody } from './unread-body.js'
 
 /** What one set of routes does otherwise than the broker's settings say. */
 export interface RouteOptions extends RouteSettings {
@@ -86,11 +87,13 @@ export function createMsalRoutes(
 	// Not in the router, whose answers all have our headers: what is not there is not to be told from any other path.
 	const debugPath = settings.debug && process.env.NODE_ENV === 'development' ? paths.debug : undefined
 	// Where the provider answers at the front page, that is the application's all the same.
-	const isFrontPage = ({ path, method, query }: Context) =>
-		path === '/' &&
+	const isFrontPage = (ctx: Context) =>
+		ctx.path === '/' &&
 		paths.authorized === '/' &&
-		(settings.auth.responseMode === 'query' ? query.state === undefined : method !== 'POST')
-	return function msalRoutes(ctx, next) {
+		(settings.auth.responseMode === 'query'
+			? !new URLSearchParams(ctx.querystring).has('state')
+			: ctx.method !== 'POST')
+	const answer: Middleware = (ctx, next) => {
 		keepHeadersOfErrors(ctx)
 		const refused = (error: unknown) => {
 			if (!(error instanceof BrokerError) || error.code === 'ERR_CONFIG') throw error
@@ -110,5 +113,8 @@ export function createMsalRoutes(
 		}
 		// A hook of onSignedIn may refuse who brings the original's cookie.
 		return acceptLegacy(ctx)?.then(go, refused) ?? go()
+	}
+	return function msalRoutes(ctx, next) {
+		return mayHaveLongBody(ctx) ? leavingUnread(ctx, async () => answer(ctx, next)) : answer(ctx, next)
 	}
 }
