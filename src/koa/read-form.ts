@@ -18,16 +18,20 @@ const deadline = 10_000
 export async function readForm(ctx: Context): Promise<URLSearchParams> {
 	if (!ctx.is('application/x-www-form-urlencoded'))
 		throw bad(415, 'The request should be application/x-www-form-urlencoded.', ctx)
+	const length = ctx.get('Content-Length')
+	// Whoever has read it: to look through what was made of it costs as much again.
+	if (Number(length) > maxBytes) throw bad(413, 'The request is too large.', ctx)
 	const { body } = ctx.request as { readonly body?: unknown }
+	const names = isObject(body) ? Object.keys(body) : undefined
 	const wasRead = ctx.req.readableDidRead || ctx.req.readableEnded
 	// Some parsers leave `{}` for what they did not read.
-	if (isFilled(body) || (body !== undefined && wasRead)) return parsed(body, ctx)
+	const isFilled = Buffer.isBuffer(body) ? body.length > 0 : names ? names.length > 0 : Boolean(body)
+	if (isFilled || (body !== undefined && wasRead)) return parsed(body, names, ctx)
 	if (wasRead)
 		throw new BrokerError(
 			'ERR_CONFIG',
 			'Something has read the body of the request before msalRoutes, and has left no ctx.request.body.',
 		)
-	const length = ctx.get('Content-Length')
 	let timer: NodeJS.Timeout | undefined
 	try {
 		const late = new Promise<never>((_, reject) => {
@@ -54,25 +58,24 @@ function parse(body: string, ctx: Context): URLSearchParams {
 	return new URLSearchParams(body)
 }
 
-function isFilled(body: unknown): boolean {
-	// Each byte of a buffer is a key of it.
-	if (Buffer.isBuffer(body)) return body.length > 0
-	return typeof body === 'object' && body !== null ? Object.keys(body).length > 0 : Boolean(body)
+/** Each byte of a buffer is a key of it. */
+function isObject(body: unknown): body is Readonly<Record<string, unknown>> {
+	return typeof body === 'object' && body !== null && !Buffer.isBuffer(body)
 }
 
-/** What a body parser makes of a form: an object, or the text itself. */
-function parsed(body: unknown, ctx: Context): URLSearchParams {
-	if (body instanceof URLSearchParams) return parsed(body.toString(), ctx)
+/** What a body parser makes of a form: an object with these names, or the text itself. */
+function parsed(body: unknown, names: readonly string[] = [], ctx: Context): URLSearchParams {
+	if (body instanceof URLSearchParams) return parsed(body.toString(), names, ctx)
 	if (typeof body === 'string' || Buffer.isBuffer(body)) {
 		if (Buffer.byteLength(body) > maxBytes) throw bad(413, 'The request is too large.', ctx)
 		return parse(body.toString(), ctx)
 	}
-	if (typeof body !== 'object' || body === null || Array.isArray(body))
-		throw bad(400, 'The request could not be read.', ctx)
-	const entries = Object.entries(body as Readonly<Record<string, unknown>>)
+	if (!isObject(body) || Array.isArray(body)) throw bad(400, 'The request could not be read.', ctx)
+	if (names.length > maxFields) throw bad(400, 'The request has too many fields.', ctx)
 	const fields = new URLSearchParams()
 	let [bytes, count] = [0, 0]
-	for (const [name, value] of entries) {
+	for (const name of names) {
+		const value = body[name]
 		const one = typeof value === 'string'
 		count += Array.isArray(value) ? value.length : 1
 		bytes += Buffer.byteLength(name) + (one ? Buffer.byteLength(value) : 0)
