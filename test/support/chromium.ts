@@ -1,4 +1,4 @@
-import { type Browser, chromium } from 'playwright-core'
+import { type Browser, chromium, type Page } from 'playwright-core'
 import { findProgram } from './programs.js'
 
 /**
@@ -21,4 +21,41 @@ export function launchChromium(sites: readonly string[] = []): Promise<Browser> 
 			...(rules && [`--host-resolver-rules=${rules}`]),
 		],
 	})
+}
+
+/** A page, and what it did that a page of this library never does. */
+export interface WatchedPage {
+	readonly page: Page
+	/** Dialogs, violations of a content security policy, errors on the console, requests to other origins. */
+	readonly alarms: string[]
+	close(): Promise<void>
+}
+
+/** @param origins what it may ask; every other request is stopped */
+export async function openWatchedPage(browser: Browser, origins: readonly string[]): Promise<WatchedPage> {
+	const context = await browser.newContext()
+	const alarms: string[] = []
+	await context.route('**/*', (route) => {
+		const url = route.request().url()
+		if (origins.includes(new URL(url).origin)) return route.continue()
+		alarms.push(`request: ${url}`)
+		return route.abort()
+	})
+	await context.exposeBinding('tellOfViolation', (_, what: string) => alarms.push(`policy: ${what}`))
+	await context.addInitScript(
+		`addEventListener('securitypolicyviolation', (event) =>
+			tellOfViolation(event.violatedDirective + ' ' + event.blockedURI))`,
+	)
+	const page = await context.newPage()
+	page.on('dialog', async (dialog) => {
+		alarms.push(`dialog: ${dialog.message()}`)
+		await dialog.dismiss()
+	})
+	page.on('pageerror', (error) => alarms.push(`error: ${error.message}`))
+	page.on('console', (message) => {
+		// A page of status 400 is what was wanted.
+		if (message.type() === 'error' && !message.text().startsWith('Failed to load resource'))
+			alarms.push(`console: ${message.text()}`)
+	})
+	return { page, alarms, close: () => context.close() }
 }
