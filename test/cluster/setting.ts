@@ -30,7 +30,7 @@ export interface Setting {
 	readonly broker: TokenBroker
 	options(overrides?: Partial<ProcessOptions>): ProcessOptions
 	/** Starts a process that is closed together with the setting. */
-	start(overrides?: Partial<ProcessOptions>): Promise<BrokerProcess>
+	start(overrides?: Partial<ProcessOptions>, env?: Readonly<Record<string, string>>): Promise<BrokerProcess>
 	signIn(loginHint?: string): Promise<Session>
 	where(session: Session, secret?: string): Whereabouts
 	close(): Promise<void>
@@ -65,8 +65,8 @@ export async function createSetting(
 		redis,
 		broker,
 		options,
-		async start(overrides) {
-			const one = await BrokerProcess.start(options(overrides))
+		async start(overrides, env) {
+			const one = await BrokerProcess.start(options(overrides), env)
 			processes.add(one)
 			return one
 		},
