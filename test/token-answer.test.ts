@@ -74,6 +74,11 @@ const rows: readonly Row[] = [
 	['a list', 200, '[]', protocol],
 	['a list of answers', 200, [good], protocol],
 	['an empty object', 200, {}, protocol],
+	['32 levels', 200, { ...good, later: JSON.parse('['.repeat(31) + ']'.repeat(31)) }, 'passes'],
+	['33 levels', 200, { ...good, later: JSON.parse('['.repeat(32) + ']'.repeat(32)) }, protocol],
+	['brackets in a text', 200, { ...good, scope: `"${'['.repeat(99)}\\"{` }, 'passes'],
+	['a megabyte of brackets', 200, '{"a":'.repeat(170_000), protocol],
+	['lists after lists', 200, { ...good, later: Array.from({ length: 99 }, () => []) }, 'passes'],
 	['an error with status 200', 200, { error: 'invalid_grant' }, protocol],
 	['no access token', 200, without('access_token'), protocol],
 	['an empty access token', 200, { ...good, access_token: '' }, protocol],
@@ -119,7 +124,6 @@ const rows: readonly Row[] = [
 	['invalid_client', 401, { error: 'invalid_client' }, 'passes'],
 	['unauthorized_client', 400, { error: 'unauthorized_client' }, 'passes'],
 	['a refusal with 403', 403, { error: 'access_denied' }, 'passes'],
-	['codes that are no list', 400, { error: 'invalid_grant', error_codes: 50196 }, 'passes'],
 	['codes as texts', 400, { error: 'invalid_grant', error_codes: ['65001'] }, 'passes'],
 	['400 and no error', 400, {}, protocol],
 	['400 and null', 400, 'null', protocol],
@@ -213,6 +217,28 @@ describe('the provider’s answer to a token request', () => {
 						return true
 					},
 				)
+		})
+})
+
+describe('what an answer need not say', () => {
+	const uncallable = { toString: 1, valueOf: 1 }
+	for (const name of ['foci', 'key_id', 'suberror', 'claims', 'error_description', 'trace_id', 'timestamp'])
+		for (const value of [7, null, ['1'], uncallable])
+			it(`is left out where it is no text: ${name} ${JSON.stringify(value)}`, () => {
+				const body = Buffer.from(JSON.stringify({ ...good, [name]: value }))
+				assert.deepEqual(readTokenAnswer({ status: 200, headers: {}, body }), good)
+			})
+
+	for (const error_codes of [50196, '50196', {}, [uncallable], [null], [[50173]], { length: 1 }])
+		it(`is left out where it is no list of numbers: error_codes ${JSON.stringify(error_codes)}`, () => {
+			const body = Buffer.from(JSON.stringify({ error: 'invalid_grant', error_codes }))
+			assert.deepEqual(readTokenAnswer({ status: 400, headers: {}, body }), { error: 'invalid_grant' })
+		})
+
+	for (const refresh_token_expires_in of ['soon', -1, 1e300, uncallable])
+		it(`is left out where it is no time: ${JSON.stringify(refresh_token_expires_in)}`, () => {
+			const body = Buffer.from(JSON.stringify({ ...good, refresh_token_expires_in }))
+			assert.deepEqual(readTokenAnswer({ status: 200, headers: {}, body }), good)
 		})
 })
 

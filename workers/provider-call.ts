@@ -98,14 +98,18 @@ export function readTokenAnswer(answer: HttpAnswer): Record<string, unknown> {
 			...(retryAfter !== undefined && { retryAfter }),
 		})
 	}
+	const text = answer.body.toString()
+	// A megabyte of brackets keeps the thread for 100 ms when it is parsed.
+	if (isNestedBeyond(deepest, text)) throw protocol('is nested too deeply')
 	let body: unknown
 	try {
-		body = JSON.parse(answer.body.toString())
+		body = JSON.parse(text)
 	} catch {
 		throw protocol('is not JSON')
 	}
 	if (typeof body !== 'object' || body === null || Array.isArray(body)) throw protocol('is not a JSON object')
 	const fields = body as Record<string, unknown>
+	dropOddHints(fields)
 	if (answer.status !== 200) {
 		if (typeof fields.error !== 'string') throw protocol(`has status ${answer.status} and no error`)
 		if (isUserThrottling(answer))
@@ -120,11 +124,52 @@ export function readTokenAnswer(answer: HttpAnswer): Record<string, unknown> {
 	if (typeof tokenType !== 'string' || tokenType.toLowerCase() !== 'bearer')
 		throw protocol('has no token_type Bearer')
 	if (!isLife(fields.expires_in)) throw protocol('has no valid expires_in')
-	// A hint. The refresh token that came with it is worth more than a complaint.
-	if (!isLife(fields.refresh_in)) delete fields.refresh_in
 	for (const name of ['refresh_token', 'id_token', 'scope', 'client_info'] as const)
 		if (fields[name] !== undefined && typeof fields[name] !== 'string') throw protocol(`has no valid ${name}`)
 	return fields
+}
+
+/** Levels of an answer at most. Those of RFC 6749 have one, and Entra's error codes are a list. */
+const deepest = 32
+
+/** One look at each character: what is no JSON must not take longer than what is. */
+function isNestedBeyond(levels: number, json: string): boolean {
+	let depth = 0
+	let inString = false
+	for (let at = 0; at < json.length; at++) {
+		const character = json[at]
+		if (inString && character === '\\') at++
+		else if (character === '"') inString = !inString
+		else if (inString) continue
+		else if (character === '{' || character === '[') {
+			if (++depth > levels) return true
+		} else if (character === '}' || character === ']') depth--
+	}
+	return false
+}
+
+/** What MSAL makes a text of, or keeps as one, without a look at what it is. */
+const textHints = [
+	...['foci', 'key_id', 'spa_accountid', 'error_description', 'suberror', 'claims'],
+	...['timestamp', 'trace_id', 'correlation_id'],
+]
+
+/**
+ * What may be left out of an answer is, where it is not what it should be: MSAL would fail on it, or store what nobody
+ * can read afterwards. The refresh token that came with it is worth more than a complaint.
+ */
+function dropOddHints(fields: Record<string, unknown>): void {
+	for (const name of textHints) if (typeof fields[name] !== 'string') delete fields[name]
+	if (!isLife(fields.refresh_in)) delete fields.refresh_in
+	for (const name of ['ext_expires_in', 'refresh_token_expires_in', 'status'])
+		if (!isWhole(fields[name])) delete fields[name]
+	const { error_codes: codes } = fields
+	if (!Array.isArray(codes) || !codes.every(isWhole)) delete fields.error_codes
+}
+
+/** Whether it is a whole number, as JSON or as text, that a time in seconds can be. */
+function isWhole(value: unknown): boolean {
+	return (typeof value === 'number' || typeof value === 'string') && /^\d{1,10}$/.test(String(value))
 }
 
 /** Whether it is a number of seconds, as JSON or as text, for which a token may live. */
