@@ -18,9 +18,9 @@ export interface CannedAnswer {
 
 /** An https server in the provider's place: it publishes keys, and answers token requests with what it is given. */
 export interface CannedProvider {
-	readonly tenantId: string
+	/** Of people of any organization. */
 	readonly authority: string
-	readonly issuer: string
+	issuerOf(tenantId: string): string
 	/** Its OpenID configuration. */
 	readonly metadata: string
 	readonly host: string
@@ -33,8 +33,6 @@ export interface CannedProvider {
 	sign(claims: JWTPayload, key?: 'foreign' | 'none'): Promise<string>
 	close(): Promise<void>
 }
-
-const tenantId = '11111111-2222-4333-8444-555555555555'
 
 export async function createCannedProvider(): Promise<CannedProvider> {
 	const [tls, key] = await Promise.all([createDevCertificates(), createSigningKey()])
@@ -56,17 +54,16 @@ export async function createCannedProvider(): Promise<CannedProvider> {
 	server.keepAliveTimeout = 60_000
 	await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
 	const host = `localhost:${(server.address() as AddressInfo).port}`
-	const authority = `https://${host}/${tenantId}`
+	const authority = `https://${host}/organizations`
 	const folder = await mkdtemp(join(tmpdir(), 'koa-msal-fuzz-'))
 	const caFile = join(folder, 'ca.pem')
 	writeFileSync(caFile, tls.ca)
-	const issuer = `${authority}/v2.0`
+	const issuerOf = (tenantId: string) => `https://${host}/${tenantId}/v2.0`
 	return {
-		tenantId,
 		authority,
-		issuer,
+		issuerOf,
 		metadata: JSON.stringify({
-			issuer,
+			issuer: issuerOf('{tenantid}'),
 			authorization_endpoint: `${authority}/oauth2/v2.0/authorize`,
 			token_endpoint: `${authority}/oauth2/v2.0/token`,
 			jwks_uri: `${authority}/keys`,

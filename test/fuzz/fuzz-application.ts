@@ -55,6 +55,7 @@ export async function createFuzzApplication(provider: CannedProvider): Promise<F
 			knownAuthorities: [provider.host],
 			authorityMetadata: provider.metadata,
 			redirectUri: `http://${host}/user/authorized`,
+			allowedTenants: 'any' as const,
 			clientSecret: 'no-secret',
 		},
 		store,

@@ -3,6 +3,7 @@ import { syncBuiltinESMExports } from 'node:module'
 import workerThreads from 'node:worker_threads'
 import { createSealer, type Sealer } from '../../src/sealing.js'
 import type { TaskAnswer, TaskMessage, TaskName, WireTasks, WorkerSettings } from '../../src/wire.js'
+import type { Heartbeat } from '../../workers/heartbeat.js'
 import type { CannedProvider } from './canned-provider.js'
 import { clientId } from './fuzz-application.js'
 
@@ -34,11 +35,13 @@ export async function loadWorker(provider: CannedProvider): Promise<WorkerTasks>
 		refresh: { lease: 10_000 },
 	}
 	// What a worker is told when it starts, and reads when it loads. It loads once: a process has one provider.
-	;(workerThreads as { workerData: unknown }).workerData = settings
+	const heartbeat: Heartbeat = { beats: new Int32Array(1), interval: 60_000 }
+	;(workerThreads as { workerData: unknown }).workerData = { ...settings, heartbeat }
 	syncBuiltinESMExports()
 	const { default: run } = await import('../../workers/main.js')
 	const { http, settings: loaded } = await import('../../workers/context.js')
-	if (loaded !== settings) throw new Error('The worker was loaded before, with another provider.')
+	if (loaded.authority !== settings.authority)
+		throw new Error('The worker was loaded before, with another provider.')
 	return {
 		run: (task, params) => run({ task, params, credentialVersion: 0 } as TaskMessage<typeof task>),
 		sealer: createSealer(secrets, clientId),
