@@ -3,6 +3,7 @@ import { lookup, resolveSrv } from 'node:dns'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Cluster, type ClusterNode, type ClusterOptions, Redis, type RedisOptions } from 'ioredis'
 import { BrokerError } from './errors.js'
+import { hideArgumentsOfRedis } from './quiet-redis.js'
 
 export type RedisClient = Redis | Cluster
 
@@ -136,6 +137,7 @@ export function openRedis(connection: RedisConnection, ofCluster: ClusterOptions
 		enableOfflineQueue: false,
 		retryStrategy: retry,
 	}
+	hideArgumentsOfRedis()
 	const given = withCheckedTls(restore(connection.options) as Record<string, unknown>)
 	const client =
 		connection.kind === 'server'
@@ -200,7 +202,10 @@ export async function onRedis<T>(client: RedisClient, work: (client: RedisClient
 	try {
 		return await inTime(untilDone(client, work, performance.now() + commandTimeout))
 	} catch (cause) {
-		throw new BrokerError('ERR_STORE_UNAVAILABLE', whyNot(client, cause), { cause, retryAfter: 1 })
+		throw new BrokerError('ERR_STORE_UNAVAILABLE', whyNot(client, cause), {
+			cause: withoutArguments(cause),
+			retryAfter: 1,
+		})
 	}
 }
 
@@ -258,6 +263,19 @@ function whyNot(client: RedisClient, cause: unknown): string {
 	const { code } = (refusal ?? {}) as NodeJS.ErrnoException
 	if (code === undefined) return 'Redis does not answer.'
 	return `Redis can't be connected to: ${code}.${tlsAdvice.find(([codes]) => codes.test(code))?.[1] ?? ''}`
+}
+
+/** ioredis's errors carry their command, which may be the one with the password; a transaction's carry all of them. */
+function withoutArguments(cause: unknown): unknown {
+	if (!(cause instanceof Error)) return cause
+	const { command, previousErrors, lastNodeError } = cause as {
+		command?: object
+		previousErrors?: readonly unknown[]
+		lastNodeError?: unknown
+	}
+	if (command) Object.assign(command, { args: [] })
+	for (const inner of [...(previousErrors ?? []), lastNodeError]) withoutArguments(inner)
+	return cause
 }
 
 function wordOf(reply: Error): string {

@@ -54,6 +54,7 @@ const sharedLeaves = [
 	'src/redis-client.ts',
 	'src/own-tenants.ts',
 	'src/plain-text.ts',
+	'src/quiet-redis.ts',
 	'src/random.ts',
 	'src/redis-partition.ts',
 	'src/sealing.ts',

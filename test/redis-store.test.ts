@@ -123,6 +123,27 @@ describe('redisTokenStore', () => {
 		}
 	})
 
+	it('tells of a command that Redis refuses neither arguments nor those of others in its transaction', async () => {
+		const client = openRedis(redisTokenStore({ path: redis.path, password }).connection)
+		const isSilent = (error: Error) => {
+			assert.match(String((error.cause as Error).name), /ReplyError/)
+			return !inspect(error, { depth: null, showHidden: true }).includes('canary')
+		}
+		try {
+			await assert.rejects(
+				onRedis(client, (one) => one.call('AUTH', 'nobody', `canary-${password}`)),
+				isSilent,
+			)
+			// Refused as a whole, for its second command.
+			await assert.rejects(
+				onRedis(client, (one) => one.multi().set('k', 'canary').call('HSET', 'canary').exec()),
+				isSilent,
+			)
+		} finally {
+			closeRedis(client)
+		}
+	})
+
 	for (const node of [
 		`redis://127.0.0.1:7000?password=${encoded}`,
 		`redis://127.0.0.1:7000/?db=1`,

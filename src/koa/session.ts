@@ -12,6 +12,7 @@ import { createCookieSignatures } from './cookie-signatures.js'
 import { clearCookie, leaveCookie, readCookieValues, sessionCookie, setCookie } from './cookies.js'
 import { isCrossSite } from './cross-site.js'
 import { keepHeadersOfErrors } from './error-headers.js'
+import { unprinted, unprintedWhenSaved } from './quiet-session.js'
 import { checkAddress } from './request-address.js'
 import { createMemoryBackend, createRedisBackend } from './session-backend.js'
 import { parseData, pickData, type SessionData } from './session-data.js'
@@ -153,6 +154,7 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 		signed: false,
 		// No expiry in the cookie or the data: the store decides.
 		maxAge: 'session',
+		...unprintedWhenSaved,
 		genid: (ctx: Context) => {
 			const id = randomText()
 			const key = keyOf(id)
@@ -179,7 +181,7 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 					// Not waited for, and harmless when it fails: the next one comes soon.
 					backend.touch(key, Math.max(1, Math.min(idleTimeout, stored.deadline - Date.now()))).catch(() => {})
 				}
-				return { ...stored.data, _session: true }
+				return unprinted({ ...stored.data, _session: true })
 			},
 			set: async (key: string, session: SessionData, _maxAge: number, { ctx }: { ctx?: Context }) => {
 				const request = requestOf(ctx)
