@@ -1,13 +1,24 @@
 import { BrokerError } from './errors.js'
 
+/** So many may wait before anybody is refused for the others' sake: of a shorter queue little can be foretold. */
+const shortQueue = 64
+
+/** The part that the latest slot has in the mean of what came before. */
+const newness = 0.05
+
 /**
  * Bounds the calls to the provider that are under way, so that thousands of sessions that expire together do not
- * all call at once. Whoever finds no slot waits for one, first come, first served, until its deadline.
+ * all call at once. Whoever finds no slot waits for one, first come, first served, until its deadline; and is refused
+ * at once when, as fast as slots have been passing on, none would come in time.
  */
 export class RefreshSlots {
 	readonly #limit: number
 	readonly #waiting = new Set<() => void>()
 	#taken = 0
+	/** Mean of the milliseconds between two slots that passed on to somebody; 0 until there are two. */
+	#interval = 0
+	/** When a slot passed on last, while somebody waits. */
+	#passedAt: number | undefined
 
 	constructor(limit: number) {
 		this.#limit = limit
@@ -23,6 +34,7 @@ export class RefreshSlots {
 	/** @throws ERR_OVERLOADED at the deadline (milliseconds since the epoch) */
 	async take(deadline: number): Promise<void> {
 		if (this.tryTake()) return
+		if (this.#waiting.size >= shortQueue && this.#expectedWait() > deadline - Date.now()) throw tooMany()
 		await new Promise<void>((resolve, reject) => {
 			const go = () => {
 				clearTimeout(timer)
@@ -30,11 +42,7 @@ export class RefreshSlots {
 			}
 			const timer = setTimeout(() => {
 				this.#waiting.delete(go)
-				reject(
-					new BrokerError('ERR_OVERLOADED', 'Too many refreshes are waiting for the provider.', {
-						retryAfter: 2,
-					}),
-				)
+				reject(tooMany())
 			}, deadline - Date.now())
 			this.#waiting.add(go)
 		})
@@ -42,11 +50,35 @@ export class RefreshSlots {
 
 	give(): void {
 		const [next] = this.#waiting
-		if (next === undefined) this.#taken--
-		else {
+		if (next === undefined) {
+			this.#taken--
+			this.#passedAt = undefined
+		} else {
+			this.#measure()
 			// The slot passes on, so that nobody who comes now is faster than who has waited.
 			this.#waiting.delete(next)
 			next()
 		}
 	}
+
+	/** How long the last in the queue will wait, in milliseconds; longer while no slot passes on at all. */
+	#expectedWait(): number {
+		const sinceLast = this.#passedAt === undefined ? 0 : performance.now() - this.#passedAt
+		return this.#waiting.size * this.#interval + Math.max(0, sinceLast - this.#interval)
+	}
+
+	#measure(): void {
+		const now = performance.now()
+		if (this.#passedAt !== undefined) {
+			const took = now - this.#passedAt
+			this.#interval = this.#interval === 0 ? took : this.#interval + newness * (took - this.#interval)
+		}
+		this.#passedAt = now
+	}
+}
+
+function tooMany(): BrokerError {
+	return new BrokerError('ERR_OVERLOADED', 'Too many refreshes are waiting for the provider.', {
+		retryAfter: 2,
+	})
 }

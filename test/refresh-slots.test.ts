@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { afterEach, beforeEach, describe, it, mock } from 'node:test'
-import { setImmediate as turn } from 'node:timers/promises'
+import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import fc from 'fast-check'
 import { BrokerError } from '../src/index.js'
 import { RefreshSlots } from '../src/refresh-slots.js'
@@ -109,6 +109,41 @@ describe('refresh slots', () => {
 		await turn()
 		assert.ok(waiters.every(({ state }) => state instanceof BrokerError))
 		assert.deepEqual([slots.tryTake(), slots.tryTake(), slots.tryTake()], [true, true, false])
+	})
+})
+
+describe('refresh slots under overload (H6)', () => {
+	it('are refused at once to who would not get one in time, and given to nearly all others', async () => {
+		const slots = new RefreshSlots(2)
+		const hold = async () => {
+			await sleep(10)
+			slots.give()
+		}
+		const results: { word: 'served' | 'refused' | 'late'; ms: number }[] = []
+		const one = async () => {
+			const started = performance.now()
+			const ms = () => performance.now() - started
+			try {
+				await slots.take(Date.now() + 500)
+				results.push({ word: 'served', ms: ms() })
+				await hold()
+			} catch {
+				results.push({ word: ms() < 50 ? 'refused' : 'late', ms: ms() })
+			}
+		}
+		// Some 200 in a second can be served; ten times as many come.
+		const all: Promise<void>[] = []
+		for (let i = 0; i < 200; i++) {
+			for (let k = 0; k < 20; k++) all.push(one())
+			await sleep(10)
+		}
+		await Promise.all(all)
+		const count = (word: string) => results.filter((result) => result.word === word).length
+		const numbers = `${count('served')} served, ${count('refused')} refused, ${count('late')} late`
+		assert.ok(count('served') > 200, numbers)
+		assert.ok(count('refused') > 2000, numbers)
+		assert.ok(count('late') < count('served') / 2, numbers)
+		assert.ok(results.every(({ word, ms }) => word !== 'served' || ms < 700))
 	})
 })
 
