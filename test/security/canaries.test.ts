@@ -413,9 +413,10 @@ describe('secrets, looked for in all that a process writes, sends, throws and sh
 	/** What was written arrives in its own time. */
 	async function until(condition: () => boolean): Promise<void> {
 		while (!condition())
-			await Promise.race(
-				['stdout', 'stderr'].map(async (name) => once(child[name as 'stdout'] as Readable, 'data')),
-			)
+			await Promise.race([
+				once(child, 'message'),
+				...[child.stdout, child.stderr].map((stream) => once(stream as Readable, 'data')),
+			])
 	}
 
 	const searched = [
@@ -485,7 +486,7 @@ describe('secrets, looked for in all that a process writes, sends, throws and sh
 			assert.deepEqual(found, [])
 		})
 
-	for (const place of ['stdout', 'stderr', 'errors', 'objects', 'worker messages', 'Redis', 'Redis keys'])
+	for (const place of [...searched.filter((place) => place !== streams), 'Redis keys'])
 		it(`would have been found in ${place}, in every spelling`, async () => {
 			const secret = `planted "${random()}" ünd ${random()}`
 			const planted = new Map([['planted', new Set([secret])]])
