@@ -143,7 +143,9 @@ function redirectOf({ status, headers }: UndiciResponse, method: string, from: U
 	const location = headers.get('location') ?? undefined
 	if (location === undefined || !URL.canParse(location, from.href)) return undefined
 	const to = new URL(location, from)
-	return to.origin === from.origin && to.username === '' && to.password === '' ? to : undefined
+	// Not by its origin: a `blob:` address has that of the address in it.
+	const isThere = to.protocol === from.protocol && to.host === from.host
+	return isThere && to.username === '' && to.password === '' ? to : undefined
 }
 
 /** A timer and the caller's signal as one signal; after the answer has begun, the caller's alone. */

@@ -111,7 +111,9 @@ export const cacheBlobs: Target<Input> = async (world) => {
 	const sealed = worker.sealer.seal('tokens', partition, text)
 	const oddCache = (oddities: readonly Oddity[]): string => {
 		const cache = JSON.parse(text) as Cache
-		for (const { section, entry, field, value } of oddities) {
+		for (const { section, entry, field, value: given } of oddities) {
+			// A copy: what is put into itself has no end.
+			const value = given === undefined ? undefined : JSON.parse(write(given))
 			if (entry === 'none') {
 				own(cache, section, value)
 				continue
