@@ -154,6 +154,25 @@ describe('an answer that is refused ends its sign-in', () => {
 
 	const held = async () => (await redis.dump()).filter((line) => /^koa-msal:[^:]+:[st]:/.test(line))
 
+	it('A2: its cookie is deleted also where the application answers the error', async () => {
+		const at = await createApplication(world, { secrets, onError: 'throw' })
+		try {
+			for (const wrong of [{ state: 'x' }, { iss: 'https://evil.example' }, { code: '' }]) {
+				const browser = answers.browser()
+				const answer = await answers.answerOf(browser, at)
+				const refused = await deliver(browser, at, { ...answer, ...wrong })
+				assert.equal(refused.status, 400)
+				assert.deepEqual(
+					refused.cookies.filter(isTransaction).map((line) => /=;.*Max-Age=0/.test(line)),
+					[true],
+				)
+				assert.equal(refused.headers.get('cache-control'), 'no-store')
+			}
+		} finally {
+			await at.close()
+		}
+	})
+
 	for (const kind of ['Redis', 'memory'] as const)
 		describe(`with ${kind}`, () => {
 			for (const [what, { make, status, code = 'ERR_LOGIN_REJECTED' }] of Object.entries(bad))
