@@ -93,6 +93,11 @@ export function createSealer(secrets: readonly KeyObject[], clientId: string): S
 	}
 }
 
+/** The longest plaintext, in UTF-8, whose sealed text has no more characters than this. */
+export function plaintextBytes(sealed: number): number {
+	return Math.floor((sealed * 3) / 4) - headerLength - tagLength
+}
+
 /** A name for a secret that says nothing about it, so that a blob can tell which of several opens it. */
 function keyId(secret: KeyObject): Buffer {
 	return createHmac('sha256', secret).update('koa-msal/key-id').digest().subarray(0, keyIdLength)

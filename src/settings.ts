@@ -194,6 +194,11 @@ export interface KoaMsalOptions {
 		readonly maxBytes?: number
 		/** A token is handed out while it has more than this left. Default 5 minutes. */
 		readonly expiryMargin?: number
+		/**
+		 * Bytes of one session's tokens in the store, sealed: beyond it the oldest access tokens are left out, and
+		 * refreshed when they are asked for. 16,384 to 67,108,864; default 1 MiB.
+		 */
+		readonly maxBlobBytes?: number
 	}
 	readonly outOfBand?: {
 		/**
@@ -295,7 +300,12 @@ export interface Settings {
 	}
 	readonly refresh: { readonly after: number; readonly maxInFlight: number; readonly lease: number }
 	readonly network: NetworkSettings
-	readonly cache: { readonly maxEntries: number; readonly maxBytes: number; readonly expiryMargin: number }
+	readonly cache: {
+		readonly maxEntries: number
+		readonly maxBytes: number
+		readonly expiryMargin: number
+		readonly maxBlobBytes: number
+	}
 	readonly outOfBand: { readonly scopes: readonly string[] }
 	readonly graph: { readonly endpoint: string }
 	readonly profile: 'none' | 'user' | 'user+manager'
@@ -377,6 +387,7 @@ const expectations: Record<string, string> = {
 	'cache.maxEntries': 'a whole number, 1 or more',
 	'cache.maxBytes': 'bytes, 1048576 or more',
 	'cache.expiryMargin': 'milliseconds, from 0 to 3600000',
+	'cache.maxBlobBytes': 'bytes, from 16384 to 67108864',
 	'outOfBand.scopes': 'a list of the scopes that forUser may be asked for, like ["User.Read"]',
 	'graph.endpoint': 'an https URL like https://graph.microsoft.com/v1.0',
 	profile: "'none', 'user' or 'user+manager' (MSAL_PROFILE)",
@@ -515,6 +526,7 @@ const shape = z.strictObject({
 		maxEntries: whole(1, 100_000_000, 10_000),
 		maxBytes: whole(1_048_576, Number.MAX_SAFE_INTEGER, 64 * 1_048_576),
 		expiryMargin: whole(0, hour, 5 * minute),
+		maxBlobBytes: whole(16_384, 64 * 1_048_576, 1_048_576),
 	}),
 	outOfBand: section({ scopes: scopes.default([]) }),
 	graph: section({

@@ -35,6 +35,8 @@ export interface WorkerSettings {
 	readonly network: NetworkSettings
 	/** Milliseconds a token must still live to be handed out. */
 	readonly expiryMargin: number
+	/** Bytes of a sealed blob, beyond which the oldest access tokens are left out. */
+	readonly maxBlobBytes: number
 	readonly refresh: {
 		/** Milliseconds a lease lasts unless it is renewed. */
 		readonly lease: number

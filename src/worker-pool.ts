@@ -132,6 +132,7 @@ function toWorkerSettings(
 		namespace,
 		network,
 		expiryMargin: cache.expiryMargin,
+		maxBlobBytes: cache.maxBlobBytes,
 		refresh: { lease: refresh.lease },
 	}
 }

@@ -204,6 +204,7 @@ describe('settings that are wrong (J2)', () => {
 		['cache.maxEntries', { 'cache.maxEntries': 0 }],
 		['cache.maxBytes', { 'cache.maxBytes': 1024 }],
 		['cache.expiryMargin', { 'cache.expiryMargin': -1 }],
+		['cache.maxBlobBytes', { 'cache.maxBlobBytes': 16_383 }],
 		['outOfBand.scopes', { 'outOfBand.scopes': canary }],
 		['outOfBand.scopes', { 'outOfBand.scopes': [`${canary} x`] }],
 		['graph.endpoint', { 'graph.endpoint': `http://${canary}.example/v1.0` }],
@@ -351,6 +352,7 @@ describe('settings that are right', () => {
 			maxEntries: 10_000,
 			maxBytes: 64 * 1024 * 1024,
 			expiryMargin: 5 * minute,
+			maxBlobBytes: 1_048_576,
 		})
 		assert.equal(settings.pool.taskTimeout, 15_000)
 		assert.ok(settings.pool.threads >= 1)

@@ -16,7 +16,6 @@ import { type Refreshed, RefreshFailure, refresh } from './refresh.js'
 import { throttledFor } from './throttling.js'
 import {
 	findAccessToken,
-	latestExpiry,
 	refreshTokenFingerprint,
 	sameRefreshToken,
 	type TokenCacheJson,
@@ -256,8 +255,7 @@ async function keep(
 	} catch (error) {
 		if (!(error instanceof BrokerError) || error.code !== 'ERR_STORE_UNAVAILABLE') throw error
 	}
-	const sealed = sealCache(partition, cache)
-	return { unsaved: { version, sealed, expiresOn: latestExpiry(cache), refreshedFrom } }
+	return { unsaved: { version, ...sealCache(partition, cache), refreshedFrom } }
 }
 
 /**

@@ -1,12 +1,14 @@
 import { BrokerError } from '../src/errors.js'
+import { plaintextBytes } from '../src/sealing.js'
 import type { StoredBlob } from '../src/wire.js'
-import { sealer } from './context.js'
-import type { PartitionStore } from './partition-store.js'
+import { sealer, settings } from './context.js'
+import type { Commit, PartitionStore } from './partition-store.js'
 import {
 	latestExpiry,
 	parseTokenCache,
 	refreshTokenFingerprint,
 	type TokenCacheJson,
+	withinBytes,
 	withRefreshed,
 } from './token-cache.js'
 
@@ -15,8 +17,13 @@ const purpose = 'tokens'
 /** How often a commit is tried when others keep being faster. */
 const commitAttempts = 5
 
-export function sealCache(partition: string, cache: TokenCacheJson): string {
-	return sealer.seal(purpose, partition, JSON.stringify(cache))
+/** What is stored of a cache. */
+export function sealCache(partition: string, cache: TokenCacheJson): Pick<Commit, 'sealed' | 'expiresOn'> {
+	const fitting = withinBytes(cache, plaintextBytes(settings.maxBlobBytes))
+	return {
+		sealed: sealer.seal(purpose, partition, JSON.stringify(fitting)),
+		expiresOn: latestExpiry(fitting),
+	}
 }
 
 /**
@@ -73,8 +80,7 @@ export async function commitCache(
 		const answer = await store.commit(partition, {
 			holder,
 			version: expected,
-			sealed: sealCache(partition, next),
-			expiresOn: latestExpiry(next),
+			...sealCache(partition, next),
 		})
 		if (answer === 'written' || answer === 'fenced') return answer
 		if (answer === 'gone') throw new BrokerError('ERR_SIGNED_OUT', 'The session was signed out meanwhile.')

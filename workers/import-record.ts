@@ -4,7 +4,6 @@ import { sealCache } from './blobs.js'
 import { ownAuthority, redisStore, settings } from './context.js'
 import { nameOfImported, openImported, sealImported } from './imported.js'
 import { type BroughtOver, bringOver } from './python-cache.js'
-import { latestExpiry } from './token-cache.js'
 import { enterSession, leaveSession, markOf } from './user-index.js'
 
 /** A record as aiohttp_session's `RedisStorage` writes it, as far as it is of use. */
@@ -62,8 +61,7 @@ async function keep(
 	let added = false
 	try {
 		await redisStore.create(partition, {
-			sealed: sealCache(partition, cache),
-			expiresOn: latestExpiry(cache),
+			...sealCache(partition, cache),
 			lifetime,
 			mark: markOf(account),
 		})

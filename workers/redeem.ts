@@ -8,7 +8,7 @@ import { toMembershipClaims } from './membership-claims.js'
 import { createMsalClient, readTokenCache, translateMsalError } from './msal-client.js'
 import { CarriedStore } from './partition-store.js'
 import { authority, clientAssertion, providerCall, toWireToken } from './provider.js'
-import { holdsOnly, latestExpiry, mergeTokenCaches, type TokenCacheJson, withMail } from './token-cache.js'
+import { holdsOnly, mergeTokenCaches, type TokenCacheJson, withMail } from './token-cache.js'
 import { enterSession, leaveSession, markOf } from './user-index.js'
 import { verifyIdToken } from './verify-id-token.js'
 
@@ -66,12 +66,12 @@ async function redeemClaimed(params: RedeemParams): Promise<RedeemResult> {
 	// Addresses change hands: whoever has this one is asked anew at each sign-in.
 	if (previous && holdsOnly(previous, homeAccountId) && ownAuthority.accepts(previous, account))
 		cache = mergeTokenCaches(withMail(previous, homeAccountId), cache)
-	const sealed = sealCache(params.partition, cache)
+	const { sealed, expiresOn } = sealCache(params.partition, cache)
 	// The index first: what it says too much is found out when it is read.
 	await enterSession(account, params.partition, Date.now() + params.lifetime)
 	await redisStore?.create(params.partition, {
 		sealed,
-		expiresOn: latestExpiry(cache),
+		expiresOn,
 		lifetime: params.lifetime,
 		mark: markOf(account),
 	})

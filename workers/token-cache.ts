@@ -27,6 +27,7 @@ interface CacheEntry {
 	readonly secret?: string
 	readonly target?: string
 	readonly token_type?: string
+	readonly cached_at?: string
 	readonly expires_on?: string
 	readonly refresh_on?: string
 	readonly requestedClaimsHash?: string
@@ -149,6 +150,28 @@ export function findAccessToken(
 		}
 	}
 	return undefined
+}
+
+/**
+ * The cache, as JSON of this many bytes at most if it can be: the oldest access tokens are left out, which can be had
+ * again, as many as need be; and nothing else, which can't.
+ */
+export function withinBytes(cache: TokenCacheJson, most: number): TokenCacheJson {
+	let surplus = Buffer.byteLength(JSON.stringify(cache)) - most
+	if (surplus <= 0) return cache
+	const oldestFirst = Object.entries(cache.AccessToken ?? {})
+		.map(([key, entry]) => ({ key, entry, time: toTime(entry.cached_at) || toTime(entry.expires_on) || 0 }))
+		.sort((a, b) => a.time - b.time)
+	const left = new Set<string>()
+	for (const { key, entry } of oldestFirst) {
+		if (surplus <= 0) break
+		left.add(key)
+		surplus -= Buffer.byteLength(JSON.stringify({ [key]: entry })) - 1
+	}
+	const AccessToken = Object.fromEntries(
+		Object.entries(cache.AccessToken ?? {}).filter(([key]) => !left.has(key)),
+	)
+	return { ...cache, AccessToken }
 }
 
 /** When the longest-lived access token expires, in milliseconds since the epoch; 0 when there is none. */

@@ -32,6 +32,7 @@ export async function loadWorker(provider: CannedProvider): Promise<WorkerTasks>
 		namespace: 'fuzz',
 		network: { timeout: 5000, ca: provider.ca },
 		expiryMargin: 300_000,
+		maxBlobBytes: 1_048_576,
 		refresh: { lease: 10_000 },
 	}
 	// What a worker is told when it starts, and reads when it loads. It loads once: a process has one provider.
