@@ -2,6 +2,7 @@ import { createHash, createPrivateKey, createSecretKey, X509Certificate } from '
 import { readFile } from 'node:fs/promises'
 import { described, masked } from './described.js'
 import { BrokerError } from './errors.js'
+import { reason } from './network.js'
 import type { WireCredential } from './wire.js'
 
 /** A certificate credential. */
@@ -149,8 +150,8 @@ function toCertificate(certificate: unknown): WireCredential {
 	}
 }
 
+/** Of what went wrong, its short word alone: a cause is printed together with the error. */
 function unusable(name: string, cause?: unknown): BrokerError {
-	return new BrokerError('ERR_CONFIG', `auth.${name} could not be read, or is not a usable credential.`, {
-		cause,
-	})
+	const why = cause === undefined ? '' : ` (${reason(cause)})`
+	return new BrokerError('ERR_CONFIG', `auth.${name} could not be read${why}, or is not a usable credential.`)
 }

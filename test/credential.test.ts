@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { inspect } from 'node:util'
 import { createClientCertificate } from '../dev/certificates.js'
 import { clientIds, clientSecrets } from '../dev/directory.js'
 import { BrokerError, redisTokenStore } from '../src/index.js'
@@ -56,6 +57,22 @@ describe('a credential that is rolled', () => {
 				await app.close()
 			}
 		})
+
+	it('that can’t be read is ERR_CONFIG, and what its function threw is not shown', async () => {
+		const failed = Object.assign(new Error('canary-7f3a9 was not accepted'), {
+			code: 'EVAULT',
+			secret: 'canary-7f3a9',
+		})
+		for (const auth of [
+			{ clientSecret: () => Promise.reject(failed) },
+			{ clientCertificate: () => Promise.reject(failed) },
+		])
+			await assert.rejects(createApplication(world, { auth }), (error: BrokerError) => {
+				assert.equal(error.code, 'ERR_CONFIG')
+				assert.match(error.message, /could not be read \(EVAULT\)/)
+				return !inspect(error, { depth: null, showHidden: true }).includes('canary')
+			})
+	})
 
 	it('that stays wrong is ERR_CLIENT_REJECTED, told without the secret', async () => {
 		const app = await createApplication(world, { auth: { clientSecret: async () => 'a wrong secret' } })
