@@ -36,9 +36,16 @@ export function createMsalClient(
 	})
 }
 
-/** What the client holds now, in MSAL's cache schema. */
+/**
+ * What the client has made of an answer, in MSAL's cache schema.
+ * @throws ERR_IDP_PROTOCOL when nobody could read it afterwards
+ */
 export function readTokenCache(client: ConfidentialClientApplication): TokenCacheJson {
-	return parseTokenCache(client.getTokenCache().serialize())
+	try {
+		return parseTokenCache(client.getTokenCache().serialize())
+	} catch (cause) {
+		throw new BrokerError('ERR_IDP_PROTOCOL', 'The provider’s answer cannot be stored.', { cause })
+	}
 }
 
 /**
