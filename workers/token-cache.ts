@@ -223,7 +223,9 @@ export function holdsOnly(cache: TokenCacheJson, homeAccountId: string): boolean
 /** The refresh token to use: of this client, and not one that has ended. Those of a family of clients are not. */
 export function findRefreshToken(cache: TokenCacheJson, clientId: string): string | undefined {
 	for (const { client_id, secret, expires_on } of Object.values(cache.RefreshToken ?? {})) {
-		if (client_id !== clientId || typeof secret !== 'string' || secret === '') continue
+		if (client_id !== clientId || typeof secret !== 'string') continue
+		// RFC 6749, A.17: what is none cannot be sent.
+		if (!/^[\x20-\x7e]+$/.test(secret)) continue
 		if (expires_on === undefined || toTime(expires_on) > Date.now()) return secret
 	}
 	return undefined
