@@ -9,6 +9,7 @@ import { after, before, describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { createBrowser, type Page } from '../dev/cookie-jar-browser.js'
 import { createWorld, environmentOf, type World } from './support/application.js'
+import { freePort } from './support/redis.js'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 
@@ -66,7 +67,7 @@ Server.prototype.listen = function (...options) {
 }
 ${code}`,
 		)
-		const port = 20_000 + Math.floor(Math.random() * 20_000)
+		const port = await freePort()
 		const origin = `http://localhost:${port}`
 		const child = spawn(process.execPath, [join(folder, 'app.mjs')], {
 			stdio: ['pipe', 'pipe', 'inherit'],
@@ -78,7 +79,11 @@ ${code}`,
 		})
 		const browser = createBrowser()
 		try {
-			await once(createInterface({ input: child.stdout }), 'line')
+			const ended = once(child, 'exit').then(() => {
+				throw new Error('the program ended before it was ready')
+			})
+			await Promise.race([once(createInterface({ input: child.stdout }), 'line'), ended])
+			ended.catch(() => {})
 			assert.equal((await browser.get(`${origin}/`)).status, 401, 'nobody is signed in')
 			await browser.follow(`${origin}/user/login/`)
 			const home = await browser.press('Ada Lovelace')
