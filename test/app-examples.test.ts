@@ -9,6 +9,7 @@ import { type Browser, createBrowser } from '../dev/cookie-jar-browser.js'
 import { API } from '../dev/directory.js'
 import { type ApiStub, createApiStub } from './support/api-stub.js'
 import { createWorld, environmentOf, type World } from './support/application.js'
+import { freePort } from './support/redis.js'
 
 /** Each is started as its reader would start it, in a process of its own, with settings from the environment. */
 describe('the examples of applications', () => {
@@ -28,7 +29,7 @@ describe('the examples of applications', () => {
 	after(() => Promise.all([api.close(), world.close()]))
 
 	async function start(name: string): Promise<void> {
-		const port = 20_000 + Math.floor(Math.random() * 20_000)
+		const port = await freePort()
 		origin = `http://localhost:${port}`
 		browser = createBrowser()
 		child = spawn(process.execPath, [fileURLToPath(new URL(`../examples/${name}.js`, import.meta.url))], {

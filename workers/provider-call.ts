@@ -37,6 +37,7 @@ export class ProviderCall implements INetworkModule {
 				method: 'POST',
 				headers: options?.headers ?? {},
 				body: options?.body ?? '',
+				maxBytes,
 			})
 			this.throttled = throttlingOf(answer)
 			const body = readTokenAnswer(answer)
@@ -52,6 +53,12 @@ export class ProviderCall implements INetworkModule {
 		return error
 	}
 }
+
+/**
+ * Bytes of an answer of the token endpoint, whose tokens are a few thousand each: a megabyte of JSON may take a thread a
+ * quarter of a second to read.
+ */
+const maxBytes = 256 * 1024
 
 /** Seconds to wait after AADSTS50196, which names none. */
 const userThrottling = 60
