@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { type ChildProcess, fork } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { createServer, type Server } from 'node:http'
-import { type AddressInfo, connect } from 'node:net'
+import type { Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import type { Readable } from 'node:stream'
 import { after, before, describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
@@ -14,6 +14,7 @@ import type { Person } from '../../dev/people.js'
 import type { CanaryOrder, CanaryProcessOptions, CanaryReport } from '../fixtures/canary-process.js'
 import { createWorld, type World } from '../support/application.js'
 import { findCanaries, spellings } from '../support/canaries.js'
+import { startPasswordProxy } from '../support/password-proxy.js'
 import { type RedisMonitor, startRedis, type TestRedis } from '../support/redis.js'
 
 const program = fileURLToPath(new URL('../fixtures/canary-process.js', import.meta.url))
@@ -101,7 +102,7 @@ describe('secrets, looked for in all that a process writes, sends, throws and sh
 			startRedis({ tcp: true, password: redisPassword }),
 		])
 		monitor = await redis.monitor()
-		proxy = await startProxy()
+		proxy = await startPasswordProxy(proxyPassword)
 		must('client secret', clientSecret)
 		must(
 			'certificate key',
@@ -137,24 +138,6 @@ describe('secrets, looked for in all that a process writes, sends, throws and sh
 		await redis?.stop()
 		await world?.close()
 	})
-
-	/** A proxy that wants a password. */
-	async function startProxy(): Promise<Server> {
-		const expected = `Basic ${Buffer.from(`user:${proxyPassword}`).toString('base64')}`
-		const server = createServer().on('connect', (request, socket) => {
-			socket.on('error', () => {})
-			if (request.headers['proxy-authorization'] !== expected)
-				return socket.end('HTTP/1.1 407 Proxy Authentication Required\r\n\r\n')
-			const [host, port] = (request.url ?? '').split(':')
-			const target = connect(Number(port), host, () => {
-				socket.write('HTTP/1.1 200 OK\r\n\r\n')
-				target.pipe(socket).pipe(target)
-			})
-			return target.on('error', () => socket.destroy())
-		})
-		await once(server.listen(0, 'localhost'), 'listening')
-		return server
-	}
 
 	async function start(): Promise<void> {
 		const { port } = proxy.address() as AddressInfo
