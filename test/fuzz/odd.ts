@@ -165,7 +165,8 @@ export function applyChange(text: string, change: Change): string {
 	const { length } = text
 	if (change.kind === 'empty' || length === 0) return ''
 	if (change.kind === 'double') return text + text
-	if (change.kind === 'reverse') return [...text].reverse().join('')
+	// By bytes: by characters, this alone would keep the event loop for as long as an input may.
+	if (change.kind === 'reverse') return Buffer.from(text, 'utf16le').reverse().swap16().toString('utf16le')
 	const at = change.at % length
 	if (change.kind === 'cut') return text.slice(0, at)
 	if (change.kind === 'insert') return text.slice(0, at) + change.text + text.slice(at)
