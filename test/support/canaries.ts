@@ -27,6 +27,30 @@ export function spellings(text: string): string[] {
 	return [...new Set(forms)].filter((form) => form.length >= 6)
 }
 
+/** As many characters of a spelling lead to it. */
+const prefixLength = 12
+
+/**
+ * Which of thousands of texts stand, in any spelling, in a place of millions of characters: read once, whatever their
+ * number.
+ */
+export function findMany(canaries: Canaries, place: string): string[] {
+	const byPrefix = new Map<string, { readonly what: string; readonly form: string }[]>()
+	const found = new Set<string>()
+	for (const [what, texts] of canaries)
+		for (const form of new Set([...texts].flatMap(spellings)))
+			if (form.length < prefixLength) {
+				if (place.includes(form)) found.add(what)
+			} else {
+				const prefix = form.slice(0, prefixLength)
+				byPrefix.set(prefix, [...(byPrefix.get(prefix) ?? []), { what, form }])
+			}
+	for (let at = 0; at + prefixLength <= place.length; at++)
+		for (const { what, form } of byPrefix.get(place.slice(at, at + prefixLength)) ?? [])
+			if (place.startsWith(form, at)) found.add(what)
+	return [...found]
+}
+
 /** Only ASCII, as many serialisers write it. */
 function asciiJson(text: string): string {
 	return JSON.stringify(text)

@@ -57,7 +57,7 @@ console.log(
 const { NODE_TEST_CONTEXT: _, ...env } = process.env // set when a test starts this file
 const runner = spawn(process.execPath, args, {
 	cwd: root,
-	env: { ...env, NODE_ENV: 'test' },
+	env: { ...env, NODE_ENV: 'test', TEST_SUITE: suite },
 	stdio: ['ignore', 'inherit', 'inherit'],
 })
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => runner.kill(signal))
