@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test'
 import { decodeJwt, type JWTPayload } from 'jose'
-import { TENANT_ID } from '../dev/directory.js'
-import type { Person } from '../dev/people.js'
+import { TENANT_ID } from '../../dev/directory.js'
+import type { Person } from '../../dev/people.js'
 import {
 	BrokerError,
 	type MemoryTokenStore,
@@ -11,10 +11,10 @@ import {
 	redisTokenStore,
 	type SessionTicket,
 	type UserReference,
-} from '../src/index.js'
-import type { SignedInAccount } from '../src/wire.js'
-import { type Application, createApplication, createWorld, type World } from './support/application.js'
-import { startRedis } from './support/redis.js'
+} from '../../src/index.js'
+import type { SignedInAccount } from '../../src/wire.js'
+import { type Application, createApplication, createWorld, type World } from '../support/application.js'
+import { startRedis } from '../support/redis.js'
 
 const older = 'an older secret, of more than 32 bytes: 0123456789'
 const newer = 'a newer secret, of more than 32 bytes: 9876543210'

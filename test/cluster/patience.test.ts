@@ -1,15 +1,15 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { BrokerError, redisTokenStore, type SessionLike, type SessionTicket } from '../src/index.js'
+import { BrokerError, redisTokenStore, type SessionLike, type SessionTicket } from '../../src/index.js'
 import {
 	type Application,
 	createApplication,
 	createWorld,
 	type Overrides,
 	type World,
-} from './support/application.js'
-import { startRedis } from './support/redis.js'
+} from '../support/application.js'
+import { startRedis } from '../support/redis.js'
 
 const secrets = ['a test secret of more than 32 bytes: 0123456789']
 const code = (expected: string) => (error: unknown) => error instanceof BrokerError && error.code === expected
