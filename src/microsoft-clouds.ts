@@ -25,3 +25,11 @@ export function isMicrosoftCloud(host: string): boolean {
 export function isMicrosoftGraph(host: string): boolean {
 	return graphs.includes(host)
 }
+
+/**
+ * Whether an authority is that of many tenants, as what stands below it is too (`/common/v2.0`).
+ * https://learn.microsoft.com/entra/identity-platform/msal-client-application-configuration#authority
+ */
+export function isOfManyTenants(authority: string): boolean {
+	return /\/(?:common|organizations)(?:\/|$)/i.test(authority)
+}

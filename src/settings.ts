@@ -15,6 +15,7 @@ import { BrokerError } from './errors.js'
 import type { SignedIn, SignedInHook } from './koa/signed-in.js'
 import { isLoopback } from './loopback.js'
 import { MemoryTokenStore } from './memory-token-store.js'
+import { isOfManyTenants } from './microsoft-clouds.js'
 import type { NetworkSettings } from './network.js'
 import type { RedisTokenStore } from './redis-token-store.js'
 
@@ -451,7 +452,10 @@ const routeShape = {
 const shape = z.strictObject({
 	auth: z.strictObject({
 		clientId: z.string().regex(/^[\w.~-]{1,128}$/),
-		authority: url((value) => value.protocol === 'https:' && value.pathname.length > 1 && !value.search),
+		authority: url(
+			({ protocol, pathname, search }) =>
+				protocol === 'https:' && pathname.length > 1 && !pathname.includes('%') && !search,
+		),
 		redirectUri: url(
 			(value) =>
 				!value.search &&
@@ -584,8 +588,7 @@ export function resolveSettings(options: unknown): Settings {
 		(name) => auth[name] !== undefined,
 	)
 	if (credentials.length !== 1) report(problems, 'auth.credential', credentials.length === 0)
-	const manyTenants =
-		typeof auth.authority === 'string' && /\/(common|organizations)\/?$/i.test(auth.authority)
+	const manyTenants = typeof auth.authority === 'string' && isOfManyTenants(auth.authority)
 	if (manyTenants && auth.allowedTenants === undefined) report(problems, 'auth.allowedTenants', true)
 	const input = isObject(options) ? options : {}
 	// A text is the URL of a Redis that did not parse: it is refused itself, and will want secrets once it does.

@@ -1,7 +1,7 @@
 import type { KeyObject } from 'node:crypto'
 import { isIP } from 'node:net'
 import { isLoopback } from './loopback.js'
-import { isMicrosoftCloud, isMicrosoftGraph } from './microsoft-clouds.js'
+import { isMicrosoftCloud, isMicrosoftGraph, isOfManyTenants } from './microsoft-clouds.js'
 import type { Settings, TokenStore } from './settings.js'
 
 /** A value of a setting that takes a protection away. */
@@ -19,7 +19,7 @@ const rules: readonly Rule[] = [
 	{
 		setting: 'auth.allowedTenants',
 		loses: 'people of every tenant may sign in',
-		applies: ({ auth }) => auth.allowedTenants === 'any' && /\/(common|organizations)$/i.test(auth.authority),
+		applies: ({ auth }) => auth.allowedTenants === 'any' && isOfManyTenants(auth.authority),
 	},
 	{
 		setting: 'auth.knownAuthorities',
@@ -75,15 +75,15 @@ const rules: readonly Rule[] = [
 	},
 	{
 		setting: 'network.proxy',
-		loses: 'the proxy’s password goes to it in the clear',
+		loses: 'the proxy’s user and password go to it in the clear',
 		applies: ({ network: { proxy } }) => proxy !== undefined && tellsItsPassword(proxy),
 	},
 	{
 		setting: 'graph.endpoint',
 		loses: 'another host than Microsoft Graph’s gets tokens of people',
 		applies: ({ graph }) => {
-			const { hostname } = new URL(graph.endpoint)
-			return !isMicrosoftGraph(hostname) && !isLoopback(hostname)
+			const { host, hostname } = new URL(graph.endpoint)
+			return !isMicrosoftGraph(host) && !isLoopback(hostname)
 		},
 	},
 	{
@@ -164,12 +164,12 @@ function isElsewhere(store: TokenStore): boolean {
 
 /** A certificate of the client's own is as good as a password. */
 function isOpen({ password, tls }: Server): boolean {
-	return password === undefined && tls?.cert === undefined && tls?.pfx === undefined
+	return !password && tls?.cert === undefined && tls?.pfx === undefined
 }
 
 function tellsItsPassword(proxy: KeyObject): boolean {
-	const { protocol, password, hostname } = new URL(proxy.export().toString())
-	return protocol === 'http:' && password !== '' && !isLoopback(hostname)
+	const { protocol, username, password, hostname } = new URL(proxy.export().toString())
+	return protocol === 'http:' && username + password !== '' && !isLoopback(hostname)
 }
 
 /** The part of all addresses of a kind that ranges have, about: the larger of IPv4's and IPv6's. */
@@ -180,9 +180,14 @@ function shareOf(ranges: readonly string[]): number {
 		const length = Number(bits ?? 128)
 		const version = isIP(address)
 		// IPv4, as IPv6 writes it.
-		if (version === 6 && length >= 96 && /^::ffff:/i.test(address)) shares[4] += 2 ** (96 - length)
+		if (version === 6 && length >= 96 && isMapped(address)) shares[4] += 2 ** (96 - length)
 		else if (version === 6) shares[6] += 2 ** -length
 		else shares[4] += 2 ** -Number(bits ?? 32)
 	}
 	return Math.max(shares[4], shares[6])
+}
+
+/** Whether an IPv6 address is an IPv4 one, `::ffff:a.b.c.d`, in any spelling: a URL writes each in one way. */
+function isMapped(address: string): boolean {
+	return new URL(`http://[${address}]`).hostname.startsWith('[::ffff:')
 }

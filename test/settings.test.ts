@@ -136,6 +136,8 @@ describe('settings that are wrong (J2)', () => {
 		['auth.allowedTenants', { 'auth.allowedTenants': canary }],
 		['auth.allowedTenants', { 'auth.allowedTenants': [`${canary}/x`] }],
 		['auth.allowedTenants', { 'auth.authority': 'https://login.microsoftonline.com/common' }],
+		['auth.allowedTenants', { 'auth.authority': 'https://login.microsoftonline.com/common/v2.0' }],
+		['auth.authority', { 'auth.authority': 'https://login.microsoftonline.com/%63ommon' }],
 		['auth.allowedTenants', { 'auth.authority': 'https://login.microsoftonline.com/organizations/' }],
 		['auth.clientCapabilities', { 'auth.clientCapabilities': canary }],
 		['auth.responseMode', { 'auth.responseMode': canary }],

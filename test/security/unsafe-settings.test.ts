@@ -177,6 +177,29 @@ describe('a setting that takes a protection away', () => {
 			['proxies everywhere', 'trustedProxies', () => ({ trustedProxies: ['0.0.0.0/0'] })],
 			['proxies everywhere in IPv6', 'trustedProxies', () => ({ trustedProxies: ['10.0.0.0/8', '::/0'] })],
 			['proxies in two halves', 'trustedProxies', () => ({ trustedProxies: ['0.0.0.0/1', '128.0.0.0/1'] })],
+			[
+				'any tenant, of what is below everybody’s authority',
+				'auth.allowedTenants',
+				() => ({
+					auth: { authority: 'https://login.microsoftonline.com/common/v2.0', allowedTenants: 'any' },
+				}),
+			],
+			[
+				'an empty password',
+				'store.password',
+				() => redis({ host: 'redis.example', port: 6379, password: '', tls: {} }),
+			],
+			['a proxy’s user alone', 'network.proxy', () => ({ network: { proxy: 'http://user@proxy.example' } })],
+			[
+				'another port of Microsoft Graph’s host',
+				'graph.endpoint',
+				() => ({ graph: { endpoint: 'https://graph.microsoft.com:8443/v1.0' } }),
+			],
+			[
+				'proxies as IPv6 may also have IPv4',
+				'trustedProxies',
+				() => ({ trustedProxies: ['0:0:0:0:0:ffff:0:0/96'] }),
+			],
 			['proxies as IPv6 has IPv4', 'trustedProxies', () => ({ trustedProxies: ['::ffff:0.0.0.0/96'] })],
 			['the original’s cookie', 'legacyCookie', () => ({ legacyCookie: {} })],
 			[
