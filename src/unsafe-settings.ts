@@ -48,6 +48,11 @@ const rules: readonly Rule[] = [
 		applies: ({ store }) => serversOf(store).some(({ tls }) => tls?.rejectUnauthorized === false),
 	},
 	{
+		setting: 'store.tls.minVersion',
+		loses: 'versions or ciphers of TLS that are broken are taken of Redis',
+		applies: ({ store }) => serversOf(store).some(({ tls }) => tls !== undefined && isWeak(tls)),
+	},
+	{
 		setting: 'store.password',
 		loses: 'whoever reaches Redis on another host can delete its sessions',
 		applies: ({ store }) => isElsewhere(store) && serversOf(store).some(isOpen),
@@ -119,8 +124,8 @@ export function warnOfUnsafeSettings(settings: Settings, told?: Settings): void 
 }
 
 function isExpected(host: string, authority: string): boolean {
-	const { hostname } = new URL(`https://${host}`)
-	return host === new URL(authority).host || isMicrosoftCloud(host) || isLoopback(hostname)
+	const known = new URL(`https://${host}`)
+	return known.host === new URL(authority).host || isMicrosoftCloud(known.host) || isLoopback(known.hostname)
 }
 
 /** What is looked at of a Redis. */
@@ -128,7 +133,13 @@ interface Server {
 	readonly host?: string
 	readonly path?: string
 	readonly password?: KeyObject
-	readonly tls?: { readonly rejectUnauthorized?: unknown; readonly cert?: unknown; readonly pfx?: unknown }
+	readonly tls?: {
+		readonly rejectUnauthorized?: unknown
+		readonly cert?: unknown
+		readonly pfx?: unknown
+		readonly minVersion?: unknown
+		readonly ciphers?: unknown
+	}
 }
 
 /** Every server that a connection begins with; a Sentinel group's are its sentinels, and what they lead to. */
@@ -165,6 +176,11 @@ function isElsewhere(store: TokenStore): boolean {
 /** A certificate of the client's own is as good as a password. */
 function isOpen({ password, tls }: Server): boolean {
 	return !password && tls?.cert === undefined && tls?.pfx === undefined
+}
+
+/** RFC 8996; OpenSSL's security level 0 allows everything. */
+function isWeak({ minVersion, ciphers }: NonNullable<Server['tls']>): boolean {
+	return minVersion === 'TLSv1' || minVersion === 'TLSv1.1' || /SECLEVEL=0/i.test(String(ciphers))
 }
 
 function tellsItsPassword(proxy: KeyObject): boolean {

@@ -12,6 +12,8 @@ import { isProtected, protection } from './page.js'
 export function keepHeadersOfErrors(ctx: Context, isPersonal: () => boolean = () => false): void {
 	const { onerror } = ctx
 	ctx.onerror = (error: Error & { headers?: Record<string, unknown> }) => {
+		// Node's parser puts what it could not read on its error, cookies and codes in it, and a log would print that.
+		if (error instanceof Error) Reflect.deleteProperty(error, 'rawPacket')
 		const isOurs = error instanceof BrokerError || isProtected(ctx)
 		if (!(error instanceof Error) || ctx.headerSent || !(isOurs || isPersonal()))
 			return onerror.call(ctx, error)

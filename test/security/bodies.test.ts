@@ -3,6 +3,8 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import { after, before, describe, it } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { inspect } from 'node:util'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { hardenServer } from '../../src/index.js'
@@ -224,5 +226,29 @@ describe('I1: bodies without end', { timeout: 120_000 }, () => {
 			['Transfer-Encoding: chunked, identity'],
 		])
 			assert.deepEqual(statuses(await ask(`${post(...headers)}a=b`)), ['400'], headers.join())
+	})
+
+	it('D8: whose chunks are malformed tells the application’s log nothing of what came', async () => {
+		const { port, address } = app.server.address() as AddressInfo
+		const errors: Error[] = []
+		const onError = (error: Error) => errors.push(error)
+		app.app.on('error', onError)
+		try {
+			const socket = connect({ port, host: address })
+			const closed = new Promise((resolve) => socket.on('error', () => {}).once('close', resolve))
+			socket.write(headOf('POST /user/authorized', [form, 'Transfer-Encoding: chunked']))
+			await sleep(100)
+			socket.write('ZZ\r\ncode=canary-code')
+			socket.resume()
+			await closed
+			await sleep(50)
+			assert.ok(errors.length > 0)
+			for (const error of errors) {
+				const shown = inspect(error, { depth: 9, showHidden: true, maxArrayLength: null })
+				assert.doesNotMatch(shown, /rawPacket|63 6f 64 65 3d|canary/, shown.slice(0, 300))
+			}
+		} finally {
+			app.app.off('error', onError)
+		}
 	})
 })

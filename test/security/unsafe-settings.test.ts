@@ -189,6 +189,11 @@ describe('a setting that takes a protection away', () => {
 				'store.password',
 				() => redis({ host: 'redis.example', port: 6379, password: '', tls: {} }),
 			],
+			[
+				'a version of TLS that is broken',
+				'store.tls.minVersion',
+				() => redis({ host: 'redis.example', port: 6379, password, tls: { minVersion: 'TLSv1' } }),
+			],
 			['a proxy’s user alone', 'network.proxy', () => ({ network: { proxy: 'http://user@proxy.example' } })],
 			[
 				'another port of Microsoft Graph’s host',

@@ -48,7 +48,7 @@ const ALLOWED = [
 	/^(?:README\.md|CHANGELOG\.md|SECURITY\.md|LICENSE|package\.json)$/,
 	/^dist\/(?:src|workers)\/(?:[\w-]+\/)*[\w-]+(?:\.js|\.js\.map|\.d\.ts)$/,
 	// What the README leads to; the demo needs the stand-in, which is not part of the package.
-	/^(?:docs\/from-aiohttp-msal\.md|examples\/(?:existing-app\/)?[\w-]+\.ts)$/,
+	/^(?:docs\/(?:from-aiohttp-msal|operations)\.md|examples\/(?:existing-app\/)?[\w-]+\.ts)$/,
 ]
 
 function checkContents(tarball: string): void {
