@@ -15,6 +15,9 @@ const workerYoungHeap = 96
 /** Milliseconds in which a worker has to load, also on a machine that is busy. */
 const startTimeout = 30_000
 
+/** Milliseconds in which threads that do not load have failed. */
+const failingTimeout = 2000
+
 /** Milliseconds until threads that did not load are tried again: at first, and at most. */
 const firstPause = 250
 const longestPause = 10_000
@@ -87,7 +90,7 @@ export class WorkerThreads {
 			return threads
 		} catch (cause) {
 			clearInterval(threads.#watch)
-			await threads.#pool.destroy()
+			await giveUp(threads.#pool)
 			throw new BrokerError('ERR_WORKER_FAILED', 'The worker threads do not start.', { cause })
 		}
 	}
@@ -206,7 +209,7 @@ export class WorkerThreads {
 				old.close().catch(() => {})
 				return this.#lookAt(next)
 			} catch {
-				await next.destroy()
+				await giveUp(next)
 			}
 			await sleep(pause, undefined, { signal, ref: false }).catch(() => {})
 		}
@@ -222,6 +225,16 @@ export class WorkerThreads {
 			else if (++before.looks === looks - 1) void thread.terminate()
 		}
 	}
+}
+
+/**
+ * Ends a pool whose threads do not load, after they have failed by themselves: piscina has started another in the place
+ * of the first, and Node 20 ends the whole process when a thread is terminated while its module throws.
+ */
+async function giveUp(pool: Piscina): Promise<void> {
+	for (const end = performance.now() + failingTimeout; pool.threads.length > 0; await sleep(10))
+		if (performance.now() > end) break
+	await pool.destroy()
 }
 
 /** A worker answers with values, so what rejects is the pool itself. */
