@@ -391,8 +391,8 @@ export class TokenBroker {
 
 	/**
 	 * Completes a sign-in: checks the answer against its transaction, redeems the code, once, verifies who it
-	 * is, and stores the tokens in a new partition. An answer that is refused ends its sign-in. What it throws has the `correlationId` that the provider's own logs
-	 * have of the call.
+	 * is, and stores the tokens in a new partition. An answer that is refused ends its sign-in. What it throws has the
+	 * `correlationId` that the provider's own logs have of the call.
 	 * @throws ERR_LOGIN_REJECTED, ERR_IDP_DENIED, ERR_CLIENT_REJECTED, ERR_IDP_UNAVAILABLE, ERR_IDP_PROTOCOL,
 	 * ERR_STORE_UNAVAILABLE, ERR_OVERLOADED, ERR_WORKER_FAILED, ERR_BROKER_CLOSED
 	 */

@@ -188,11 +188,14 @@ export class WorkerThreads {
 	}
 
 	#lookAt(pool: Piscina): void {
-		if (pool !== this.#pool || pool.threads.length === this.#options.threads) return
+		const { aborted } = this.#closing.signal
+		if (aborted || pool !== this.#pool || pool.threads.length === this.#options.threads) return
 		// What waits for a thread there would wait for ever.
 		if (pool.threads.length === 0) void pool.destroy()
 		this.#recovery ??= this.#recover().finally(() => {
 			this.#recovery = undefined
+			// One of the new threads may have failed while the first was proved.
+			this.#lookAt(this.#pool)
 		})
 	}
 
@@ -207,7 +210,7 @@ export class WorkerThreads {
 				const old = this.#pool
 				this.#pool = next
 				old.close().catch(() => {})
-				return this.#lookAt(next)
+				return
 			} catch {
 				await giveUp(next)
 			}
