@@ -5,6 +5,7 @@ import { BrokerError } from '../src/index.js'
 import { accountOf } from '../workers/account.js'
 import {
 	findAccessToken,
+	findRefreshToken,
 	holdsOnly,
 	latestExpiry,
 	mailIn,
@@ -281,6 +282,17 @@ describe('findAccessToken', () => {
 		['an expiry that cannot be a number', { expires_on: { toString: 1, valueOf: 1 } }, {}],
 	] as const)
 		it(`D16: never ${what}`, () => assert.equal(find(change, wants), undefined))
+})
+
+describe('findRefreshToken', () => {
+	const withSecret = (secret: unknown): TokenCacheJson =>
+		({ RefreshToken: { key: { client_id: 'client-1', secret } } }) as unknown as TokenCacheJson
+
+	it('D16: passes over what RFC 6749 lets no refresh token be, and so cannot be sent', () => {
+		assert.equal(findRefreshToken(withSecret('0.AbC-_~ !'), 'client-1'), '0.AbC-_~ !')
+		for (const secret of ['', '\ud800', 'a\r\nb', 'ä', '\x7f', null, 1, {}])
+			assert.equal(findRefreshToken(withSecret(secret), 'client-1'), undefined, JSON.stringify(secret))
+	})
 })
 
 describe('holdsOnly', () => {

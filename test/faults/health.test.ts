@@ -6,10 +6,9 @@ import { after, before, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { HealthChecks } from '../../src/health.js'
 import { createHealthRoutes, type Health, redisTokenStore } from '../../src/index.js'
-import { resolveSettings } from '../../src/settings.js'
-import { WorkerPool } from '../../src/worker-pool.js'
 import { type Application, createApplication, createWorld, type World } from '../support/application.js'
 import { startRedis, type TestRedis } from '../support/redis.js'
+import { order, startPool } from '../support/worker-pool.js'
 
 const secrets = ['a test secret of more than 32 bytes: 0123456789']
 
@@ -129,25 +128,12 @@ describe('the probes (J3)', { timeout: 120_000 }, () => {
 	it('tell that no worker thread loads', async () => {
 		const folder = mkdtempSync(join(tmpdir(), 'koa-msal-'))
 		const obstacle = join(folder, 'obstacle')
-		const settings = resolveSettings({
-			auth: {
-				clientId: '11111111-2222-3333-4444-555555555555',
-				authority: 'https://login.example/tenant',
-				redirectUri: 'http://localhost/user/authorized',
-				clientSecret: 'not used here',
-			},
-			secrets,
-			pool: { threads: 1 },
-		})
-		const worker = new URL('../fixtures/unloadable-worker.js', import.meta.url).href
-		const pool = await WorkerPool.start({ ...settings, namespace: obstacle }, { kind: 'assertion' }, worker)
+		const pool = await startPool('unloadable-worker', {}, { namespace: obstacle })
 		const checks = new HealthChecks(pool)
 		try {
 			assert.equal((await checks.look()).ready, true)
 			writeFileSync(obstacle, '')
-			const params = { partition: '', homeAccountId: '', scopes: [], forceRefresh: false, sentAt: 0 }
-			const exit = pool.run('acquire', { ...params, lease: 'never', correlationId: 'exit' })
-			await assert.rejects(exit)
+			await assert.rejects(order(pool, 'exit'))
 			const started = performance.now()
 			let health = await checks.look()
 			while (health.ready) {

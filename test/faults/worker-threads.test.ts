@@ -5,33 +5,8 @@ import { join } from 'node:path'
 import { afterEach, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { BrokerError } from '../../src/errors.js'
-import { resolveSettings } from '../../src/settings.js'
-import { WorkerPool } from '../../src/worker-pool.js'
-
-const fixture = (name: string) => new URL(`../fixtures/${name}.js`, import.meta.url).href
-
-const settings = (pool: object) =>
-	resolveSettings({
-		auth: {
-			clientId: '11111111-2222-3333-4444-555555555555',
-			authority: 'https://login.example/tenant',
-			redirectUri: 'http://localhost/user/authorized',
-			clientSecret: 'not used here',
-		},
-		secrets: ['a test secret of more than 32 bytes: 0123456789'],
-		pool: { threads: 1, taskTimeout: 2000, ...pool },
-	})
-
-const order = (pool: WorkerPool, what: string) =>
-	pool.run('acquire', {
-		partition: '',
-		homeAccountId: '',
-		scopes: [],
-		forceRefresh: false,
-		lease: 'never',
-		sentAt: 0,
-		correlationId: what,
-	})
+import type { WorkerPool } from '../../src/worker-pool.js'
+import { order, startPool } from '../support/worker-pool.js'
 
 const failed = (error: unknown) => {
 	assert.ok(error instanceof BrokerError)
@@ -43,8 +18,8 @@ describe('worker threads', { timeout: 60_000 }, () => {
 	let pool: WorkerPool
 	afterEach(() => pool.close())
 
-	const start = async (worker: string, options: object = {}, more: object = {}) => {
-		pool = await WorkerPool.start({ ...settings(options), ...more }, { kind: 'assertion' }, fixture(worker))
+	const start = async (...[worker, options, more]: Parameters<typeof startPool>) => {
+		pool = await startPool(worker, { taskTimeout: 2000, ...options }, more)
 	}
 
 	/** The pool starts as soon as one has. */
