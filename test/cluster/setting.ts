@@ -13,7 +13,7 @@ import type { ProcessOptions } from '../fixtures/broker-process.js'
 import { createWorld, type World } from '../support/application.js'
 import { BrokerProcess } from '../support/broker-process.js'
 import type { Whereabouts } from '../support/expire.js'
-import { startRedis, type TestRedis } from '../support/redis.js'
+import { type StartRedisOptions, startRedis, type TestRedis } from '../support/redis.js'
 
 export const secret = 'a test secret of more than 32 bytes: 0123456789'
 export const namespaceOf = (clientId: string) =>
@@ -40,8 +40,9 @@ export async function createSetting(
 	provider: Partial<EntraStandInOptions> = {},
 	settings: Partial<Omit<KoaMsalOptions, 'auth' | 'store'>> = {},
 	connection?: ProcessOptions['redis'],
+	server: StartRedisOptions = {},
 ): Promise<Setting> {
-	const [world, redis] = await Promise.all([createWorld(provider), startRedis()])
+	const [world, redis] = await Promise.all([createWorld(provider), startRedis(server)])
 	const client = redis.client()
 	const options = (overrides: Partial<ProcessOptions> = {}): ProcessOptions => ({
 		auth: {
