@@ -74,6 +74,7 @@ function isUserThrottling({ status, body }: HttpAnswer): boolean {
 	if (status < 400 || status >= 500) return false
 	const text = body.toString()
 	if (/AADSTS50196\b/.test(text)) return true
+	if (isNestedBeyond(deepest, text)) return false
 	try {
 		const { error_codes: codes } = JSON.parse(text)
 		return Array.isArray(codes) && codes.some((code) => Number(code) === 50196)

@@ -236,4 +236,15 @@ describe('input that makes a parser slow', { timeout: 170_000 }, () => {
 			assert.ok(milliseconds < 400, `${milliseconds} ms`)
 			assert.equal(call.throttled, undefined)
 		})
+
+	it('I7: that is nested too deeply is not parsed, whatever its status', async () => {
+		const body = Buffer.from(`{"error":"x","error_codes":${'['.repeat(30_000)}${']'.repeat(30_000)}}`)
+		for (const status of [200, 400]) {
+			const call = new ProviderCall((async () => ({ status, headers: {}, body })) as unknown as Http)
+			const send = () => call.sendPostRequestAsync('https://idp.example/token')
+			await assert.rejects(send(), { code: 'ERR_IDP_PROTOCOL' })
+			const milliseconds = await cost(() => send().catch(() => {}), 8)
+			assert.ok(milliseconds < 5, `${milliseconds} ms`)
+		}
+	})
 })
