@@ -567,7 +567,7 @@ describe('a connection to Redis', () => {
 
 	it('may lose an answer: what was done is not taken for somebody else’s when it is tried once more', async () => {
 		const client = openRedis(redisTokenStore({ path: redis.path }).connection)
-		const store = createRedisStore(client, 'koa-msal:test', 1000)
+		const store = createRedisStore(client, 'koa-msal:test', 1000, 1000)
 		try {
 			const claim = { transaction: 'transaction', value: 'ours', lifetime: 60_000 }
 			for (let time = 0; time < 2; time++) assert.equal(await store.claim(claim), undefined)
@@ -586,7 +586,7 @@ describe('a connection to Redis', () => {
 
 	it('that breaks between a sign-out and its notice does not keep the notice from the others', async () => {
 		const client = openRedis(redisTokenStore({ path: redis.path }).connection)
-		const store = createRedisStore(client, 'koa-msal:test', 1000)
+		const store = createRedisStore(client, 'koa-msal:test', 1000, 1000)
 		const listener = redis.client()
 		try {
 			await listener.subscribe('koa-msal:test:signed-out')

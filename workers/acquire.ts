@@ -9,7 +9,7 @@ import type {
 	WireToken,
 } from '../src/wire.js'
 import { accountOf } from './account.js'
-import { commitCache, isOutdated, openCache, sealCache, signedOut } from './blobs.js'
+import { commitCache, endDamaged, isOutdated, openCache, sealCache, signedOut } from './blobs.js'
 import { ownAuthority, redisStore, settings } from './context.js'
 import { CarriedStore, type Opening, type PartitionStore } from './partition-store.js'
 import { type Refreshed, RefreshFailure, refresh } from './refresh.js'
@@ -100,6 +100,7 @@ async function answerOpened(work: Work, opening: Opening, forced: boolean, enoug
 	const { store, params } = work
 	const { partition, homeAccountId, otherThan } = params
 	if (opening.state === 'gone') throw signedOut()
+	if (opening.state === 'damaged') throw await endDamaged(store, partition)
 	if (opening.state === 'held-off') throw BrokerError.fromWire(opening.error)
 	if (opening.state === 'busy') {
 		if (!opening.stored) return { state: 'busy' }

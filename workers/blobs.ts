@@ -40,8 +40,18 @@ export async function openCache(
 	const opened = sealer.open(purpose, partition, stored.sealed)
 	if (opened.ok) return parseTokenCache(opened.plaintext)
 	if (opened.reason === 'damaged') await store.remove(partition)
-	process.emitWarning(`a token blob cannot be opened: ${opened.reason}`, 'KoaMsalWarning')
-	throw new BrokerError('ERR_SIGNED_OUT', 'The stored tokens cannot be read. Sign in again.')
+	throw unreadable(opened.reason)
+}
+
+/** Removes what stands where a partition's blob should. @returns what its person is told */
+export async function endDamaged(store: PartitionStore, partition: string): Promise<BrokerError> {
+	await store.remove(partition)
+	return unreadable('damaged')
+}
+
+function unreadable(reason: string): BrokerError {
+	process.emitWarning(`a token blob cannot be opened: ${reason}`, 'KoaMsalWarning')
+	return new BrokerError('ERR_SIGNED_OUT', 'The stored tokens cannot be read. Sign in again.')
 }
 
 /** What can be told of a blob without changing anything. */

@@ -14,6 +14,9 @@ export const sealer = createSealer(settings.secrets, settings.clientId)
 export const ownAuthority = createOwnAuthority(settings)
 export const sessionIds = createSessionIds(settings.secrets, settings.clientId)
 export const http = createHttp(settings.network)
+/** Above `maxBlobBytes` is what cannot be left out of a blob, and what a process with a higher bound has written. */
+const mostBytes = 4 * Math.max(settings.maxBlobBytes, 1_048_576)
 /** `undefined` when the store is in memory on the main thread. */
 export const redisStore =
-	settings.redis && createRedisStore(openRedis(settings.redis), settings.namespace, settings.refresh.lease)
+	settings.redis &&
+	createRedisStore(openRedis(settings.redis), settings.namespace, settings.refresh.lease, mostBytes)

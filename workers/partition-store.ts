@@ -15,6 +15,8 @@ export type Opening =
 			readonly leased: boolean
 			readonly mark?: string
 	  }
+	/** What is there is none of ours: larger than any blob, or no hash. It was not read. */
+	| { readonly state: 'damaged' }
 	/** Somebody else is refreshing it. */
 	| { readonly state: 'busy'; readonly stored?: StoredBlob }
 	/** A refresh failed a moment ago, and this is why: nobody tries again yet. */

@@ -17,6 +17,7 @@ type OpenAnswer =
 	| [1, string, string | null, number, string | null]
 	| [2, string, string | null]
 	| [3, string]
+	| [4]
 type CommitReply = [0] | [1] | [2, string, string | null] | [3]
 
 declare module 'ioredis' {
@@ -30,6 +31,7 @@ declare module 'ioredis' {
 			unlessBeyond: string,
 			known: number | '',
 			readIfBusy: 0 | 1,
+			mostBytes: number,
 		): Result<OpenAnswer, Context>
 		koaMsalCommit(
 			tokens: string,
@@ -38,6 +40,7 @@ declare module 'ioredis' {
 			sealed: string,
 			expiresOn: number,
 			holder: string,
+			mostBytes: number,
 		): Result<CommitReply, Context>
 		koaMsalEnd(tokens: string, lease: string, failure: string): Result<string | null, Context>
 		koaMsalRenew(lease: string, holder: string, milliseconds: number): Result<number, Context>
@@ -56,12 +59,16 @@ declare module 'ioredis' {
  * KEYS: the blob's hash (see `partitionKey`), the lease, the failure.
  */
 const scripts = {
-	/** {0} gone, {1, version, blob unless known, leased, mark}, {2, version, blob if wanted} somebody else holds the lease, {3, error} failed a moment ago. */
+	/**
+	 * {0} gone, {1, version, blob unless known, leased, mark}, {2, version, blob if wanted} somebody else holds the lease,
+	 * {3, error} failed a moment ago, {4} larger than any blob of ours: it is not sent.
+	 */
 	koaMsalOpen: {
 		numberOfKeys: 3,
 		lua: `
 local version = redis.call('HGET', KEYS[1], 'v')
 if not version then return {0} end
+if redis.call('HSTRLEN', KEYS[1], 'b') > tonumber(ARGV[6]) then return {4} end
 local leased = 0
 if ARGV[3] ~= 'never' then
   local expires = tonumber(redis.call('HGET', KEYS[1], 'x')) or 0
@@ -83,7 +90,8 @@ return {1, version, blob, leased, redis.call('HGET', KEYS[1], 'i')}
 	/**
 	 * Writes only over the version that was read, and never makes a key: after a sign-out there is nothing to write
 	 * over, so nothing comes back. {0} gone, {1} written, now or by an attempt whose answer was lost, {2, version, blob}
-	 * somebody was faster, {3} fenced: the lease ran out and somebody else's work counts. HSET keeps the time to live.
+	 * somebody was faster, {3} fenced: the lease ran out and somebody else's work counts. What is larger than any blob of
+	 * ours is as good as gone. HSET keeps the time to live.
 	 */
 	koaMsalCommit: {
 		numberOfKeys: 2,
@@ -91,6 +99,7 @@ return {1, version, blob, leased, redis.call('HGET', KEYS[1], 'i')}
 local holder = redis.call('GET', KEYS[2])
 if holder and holder ~= ARGV[4] then return {3} end
 local version = redis.call('HGET', KEYS[1], 'v')
+if version and version ~= ARGV[1] and redis.call('HSTRLEN', KEYS[1], 'b') > tonumber(ARGV[5]) then version = false end
 if version and version ~= ARGV[1] then
   if redis.call('HGET', KEYS[1], 'b') == ARGV[2] then return {1} end
   if not holder and ARGV[4] ~= '' then return {3} end
@@ -157,8 +166,22 @@ function once(work: () => void): () => void {
 	}
 }
 
-/** Partitions in Redis. @param leaseTime milliseconds */
-export function createRedisStore(client: RedisClient, namespace: string, leaseTime: number) {
+/** Whether what was asked for is no hash, so nothing of ours, whoever has put it there. */
+function isWrongType({ cause }: { readonly cause?: unknown }): boolean {
+	return cause instanceof Error && cause.message.startsWith('WRONGTYPE')
+}
+
+/**
+ * Partitions in Redis.
+ * @param leaseTime milliseconds
+ * @param mostBytes what is larger is no blob: it is neither read nor opened
+ */
+export function createRedisStore(
+	client: RedisClient,
+	namespace: string,
+	leaseTime: number,
+	mostBytes: number,
+) {
 	for (const [name, script] of Object.entries(scripts)) client.defineCommand(name, script)
 	const tokensKey = (partition: string) => partitionKey(namespace, partition)
 	const leaseKey = (partition: string) => `${namespace}:l:{${partition}}`
@@ -198,6 +221,7 @@ export function createRedisStore(client: RedisClient, namespace: string, leaseTi
 					),
 					known?.version ?? '',
 					readIfBusy ? 1 : 0,
+					mostBytes,
 				)
 				switch (answer[0]) {
 					case 0:
@@ -217,10 +241,13 @@ export function createRedisStore(client: RedisClient, namespace: string, leaseTi
 							state: 'busy',
 							...(answer[2] !== null && { stored: { version: Number(answer[1]), sealed: answer[2] } }),
 						}
-					default:
+					case 3:
 						return { state: 'held-off', error: JSON.parse(answer[1]) as WireError }
+					default:
+						return { state: 'damaged' }
 				}
-			}).catch((error) => {
+			}).catch((error): Opening => {
+				if (isWrongType(error)) return { state: 'damaged' }
 				if (leaseUnlessBeyond !== 'never') giveBack(leaseKey(partition), failureKey(partition), holder)
 				throw error
 			}),
@@ -234,10 +261,14 @@ export function createRedisStore(client: RedisClient, namespace: string, leaseTi
 					sealed,
 					expiresOn,
 					holder ?? '',
+					mostBytes,
 				)
 				if (answer[0] === 2)
 					return { version: Number(answer[1]), sealed: answer[2] ?? '' } satisfies StoredBlob
 				return answer[0] === 1 ? 'written' : answer[0] === 0 ? 'gone' : 'fenced'
+			}).catch((error) => {
+				if (isWrongType(error)) return 'gone'
+				throw error
 			}),
 
 		create: (partition, { sealed, expiresOn, lifetime, mark }) =>
@@ -322,6 +353,9 @@ export function createRedisStore(client: RedisClient, namespace: string, leaseTi
 				const session = await client.koaMsalEnd(key, leaseKey(partition), failureKey(partition))
 				await Promise.all([tell(partition), session !== null && client.del(session)])
 				if (session !== null) await client.del(key)
+			}).catch((error) => {
+				if (!isWrongType(error)) throw error
+				return store.remove(partition)
 			}),
 		/**
 		 * One step of a walk through all keys of this library, on all masters of a cluster: from the beginning, or from
@@ -353,7 +387,10 @@ export function createRedisStore(client: RedisClient, namespace: string, leaseTi
 				await client.eval(removeUnchangedScript, 1, key, sealed)
 			}),
 		exists: (partition: string) =>
-			onRedis(client, async () => (await client.hexists(tokensKey(partition), 'v')) === 1),
+			onRedis(client, async () => (await client.hexists(tokensKey(partition), 'v')) === 1).catch((error) => {
+				if (isWrongType(error)) return false
+				throw error
+			}),
 		/** @returns the mark of an earlier claim, or `undefined`: the transaction is ours. No two claims have one mark. */
 		claim: ({ transaction, value, lifetime }: Claim) =>
 			onRedis(client, async () => {

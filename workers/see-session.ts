@@ -26,6 +26,7 @@ export async function seeSession(partition: string): Promise<Sight> {
 	])
 	if (left === noKey) return gone
 	const expiresOn = Date.now() + left
+	if (opening.state === 'damaged') return { state: 'damaged', expiresOn }
 	if (opening.state !== 'open') return { state: 'remains', expiresOn }
 	const look = lookInto(partition, opening.stored)
 	if (look.state !== 'open') return { state: look.state, expiresOn }
