@@ -74,6 +74,8 @@ describe('H4: what stands in Redis where the tokens of a session should', { time
 		while (!(await client.exists(keyOf(victim).replace(':t:', ':l:')))) await one.ask({ do: 'statistics' })
 		await client.hset(keyOf(victim), { v: 99, b: 'x'.repeat(tooLarge) })
 		assert.deepEqual((await refreshing).map(wordOf), ['ERR_SIGNED_OUT'])
+		assert.deepEqual((await one.acquire([victim])).map(wordOf), ['ERR_SIGNED_OUT'])
+		assert.equal(await client.exists(keyOf(victim)), 0)
 		assert.ok(link.answered - answered < mebibyte)
 	})
 
