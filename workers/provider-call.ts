@@ -119,7 +119,8 @@ export function readTokenAnswer(answer: HttpAnswer): Record<string, unknown> {
 	const fields = body as Record<string, unknown>
 	dropOddHints(fields)
 	if (answer.status !== 200) {
-		if (typeof fields.error !== 'string') throw protocol(`has status ${answer.status} and no error`)
+		if (typeof fields.error !== 'string' || fields.error === '')
+			throw protocol(`has status ${answer.status} and no error`)
 		if (isUserThrottling(answer))
 			throw new BrokerError('ERR_IDP_UNAVAILABLE', 'The provider is throttling this user.', {
 				retryAfter: userThrottling,
