@@ -666,10 +666,10 @@ export class TokenBroker {
 					return answer
 				})
 			}
-			// What this process alone has, one step at a time changes: no lease in the store keeps the others from it.
-			const ours = () => store.kind === 'memory' || this.#unsaved.get(partition) !== undefined
+			// In memory there is no lease to keep the others from it: one step at a time changes it.
+			const ours = store.kind === 'memory'
 			const work = acquireInSteps(
-				(how) => (ours() ? this.#turns.take(partition, () => step(how)) : step(how)),
+				(how) => (ours ? this.#turns.take(partition, () => step(how)) : step(how)),
 				this.#slots,
 				{
 					forced: forceRefresh || request.claims !== undefined,

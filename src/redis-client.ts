@@ -26,6 +26,9 @@ const commandTimeout = 750
 /** Of which at most this is spent on waiting for a connection. */
 const readyTimeout = 500
 
+/** Milliseconds between two tries to connect at most: who waits for Redis to be back is to know soon. */
+const longestRetry = 500
+
 /** Milliseconds before a command is tried again whose connection broke. */
 const pause = 50
 
@@ -112,7 +115,7 @@ function restore(value: unknown, name = ''): unknown {
  * @param ofCluster further options, for a cluster
  */
 export function openRedis(connection: RedisConnection, ofCluster: ClusterOptions = {}): RedisClient {
-	const retry = (times: number) => Math.min(50 * times, 1000)
+	const retry = (times: number) => Math.min(50 * times, longestRetry)
 	const own = {
 		connectTimeout: 1000,
 		// A server that is gone without a word (its machine lost, a firewall that forgot the connection) would else be

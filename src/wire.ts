@@ -275,6 +275,8 @@ export interface UnsavedBlob extends StoredBlob {
 	readonly expiresOn: number
 	/** Fingerprints of the refresh tokens that it descends from; the store has one of them unless somebody was faster. */
 	readonly refreshedFrom: readonly string[]
+	/** Whose lease it was refreshed under: it may be there still. */
+	readonly holder: string
 }
 
 /** How a step of answering a miss ended; all but `done` are tried again. */

@@ -16,6 +16,7 @@ const blob = (sealed: string, version = 1): UnsavedBlob => ({
 	sealed,
 	expiresOn: 0,
 	refreshedFrom: [],
+	holder: '',
 })
 
 /** A store that can be down, altogether or for some partitions, or that answers when told to. */
@@ -206,7 +207,7 @@ describe('unsaved blobs', () => {
 		const { spawnSync } = await import('node:child_process')
 		const module = new URL('../src/outbox.js', import.meta.url).href
 		const program = `const { Outbox } = await import('${module}')
-			new Outbox('blobs', async () => { throw new Error('no') }).keep('a', { version: 1, sealed: '', expiresOn: 0, refreshedFrom: [] })`
+			new Outbox('blobs', async () => { throw new Error('no') }).keep('a', { version: 1, sealed: '', expiresOn: 0, refreshedFrom: [], holder: '' })`
 		const { status, signal } = spawnSync(process.execPath, ['--input-type=module', '-e', program], {
 			timeout: 10_000,
 		})

@@ -30,8 +30,6 @@ interface Work {
 	readonly holder: string
 	/** Whether the lease is ours and has to be given back. */
 	leased: boolean
-	/** The store is down: there is no lease, and only this process has the blob, one task at a time. */
-	alone: boolean
 	/** Fingerprints of the refresh tokens that an unsaved blob descends from. */
 	refreshedFrom: readonly string[]
 	/** Which names the user index has it under, as far as it was told. */
@@ -53,7 +51,6 @@ export async function acquire(params: AcquireParams): Promise<AcquireAnswer> {
 		params,
 		holder: randomUUID(),
 		leased: false,
-		alone: false,
 		refreshedFrom: [],
 		mark: undefined,
 		account: undefined,
@@ -111,7 +108,7 @@ async function answerOpened(work: Work, opening: Opening, forced: boolean, enoug
 		}
 	}
 	const { stored, leased } = opening
-	work.leased = leased && !work.alone
+	work.leased = leased
 	const cache = await openCache(store, partition, stored)
 	const account = accountOf(cache, homeAccountId)
 	if (!ownAuthority.accepts(cache, account))
@@ -235,54 +232,41 @@ async function keep(
 	before: TokenCacheJson,
 	{ cache }: Refreshed,
 ): Promise<Pick<AcquireResult, 'unsaved'>> {
-	const { store, params, holder, alone } = work
+	const { store, params, holder } = work
 	const { partition } = params
-	const refreshedFrom = [...work.refreshedFrom, refreshTokenFingerprint(before)]
 	try {
-		const answer = await commitCache(
-			store,
-			partition,
-			alone ? undefined : holder,
-			version,
-			cache,
-			refreshedFrom,
-		)
-		work.leased = false
-		if (answer === 'written') return {}
-		if (!alone) {
+		const answer = await commitCache(store, partition, holder, version, cache)
+		if (answer === 'fenced')
 			process.emitWarning('a refresh took longer than its lease; another one counts', 'KoaMsalWarning')
-			return {}
-		}
+		work.leased = false
+		return {}
 	} catch (error) {
 		if (!(error instanceof BrokerError) || error.code !== 'ERR_STORE_UNAVAILABLE') throw error
+		// The lease stays for as long as it lasts: what the store has may be good for nobody any more.
+		work.leased = false
 	}
-	return { unsaved: { version, ...sealCache(partition, cache), refreshedFrom } }
+	const refreshedFrom = [...work.refreshedFrom, refreshTokenFingerprint(before)]
+	return { unsaved: { version, ...sealCache(partition, cache), refreshedFrom, holder } }
 }
 
 /**
- * The store's partition; or, where the main thread keeps a newer blob that could not be written yet, that one.
- * @throws ERR_STORE_UNAVAILABLE when there is neither
+ * The store's partition; or, where the main thread keeps a newer blob that could not be written yet, that one. Without
+ * the store nothing is refreshed, not even with what only we have: a write whose answer was lost may have been done,
+ * and whoever reads it once the store is back would use a refresh token that we have used meanwhile.
  */
 async function openOrUnsaved(work: Work, enough: number): Promise<Opening> {
 	const { store, params, holder } = work
 	const { unsaved } = params
-	work.refreshedFrom = unsaved?.refreshedFrom ?? []
 	const leaseUnlessBeyond =
 		params.lease === 'never' ? 'never' : params.lease === 'always' ? Number.POSITIVE_INFINITY : enough
-	try {
-		const opening = await store.open(params.partition, {
-			holder,
-			leaseUnlessBeyond,
-			readIfBusy: readsIfBusy(params),
-		})
-		if (unsaved && opening.state === 'open' && opening.stored.version === unsaved.version)
-			return { ...opening, stored: unsaved }
-		return opening
-	} catch (error) {
-		if (!unsaved) throw error
-		work.alone = true
-		return { state: 'open', stored: unsaved, leased: params.lease !== 'never' }
-	}
+	const opening = await store.open(params.partition, {
+		holder,
+		leaseUnlessBeyond,
+		readIfBusy: readsIfBusy(params),
+	})
+	if (!unsaved || opening.state !== 'open' || opening.stored.version !== unsaved.version) return opening
+	work.refreshedFrom = unsaved.refreshedFrom
+	return { ...opening, stored: unsaved }
 }
 
 /**

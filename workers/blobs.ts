@@ -82,21 +82,22 @@ export async function commitCache(
 	holder: string | undefined,
 	version: number,
 	cache: TokenCacheJson,
-	/** For work that may come late: fingerprints of the refresh tokens that it descends from. */
-	refreshedFrom: readonly string[] = [],
+	/** For a refresh that comes late: fingerprints of the refresh tokens that it descends from. */
+	lateFrom?: readonly string[],
 ): Promise<'written' | 'fenced'> {
 	let [expected, next] = [version, cache]
 	for (let attempt = 0; attempt < commitAttempts; attempt++) {
 		const answer = await store.commit(partition, {
 			holder,
+			late: lateFrom !== undefined,
 			version: expected,
 			...sealCache(partition, next),
 		})
 		if (answer === 'written' || answer === 'fenced') return answer
 		if (answer === 'gone') throw new BrokerError('ERR_SIGNED_OUT', 'The session was signed out meanwhile.')
 		const current = await openCache(store, partition, answer)
-		// Under a lease our refresh is the latest. Work that comes late is so only if nobody has refreshed since.
-		const oursIsLatest = holder !== undefined || refreshedFrom.includes(refreshTokenFingerprint(current))
+		// Under a lease our refresh is the latest. What comes late is so only if nobody has refreshed since.
+		const oursIsLatest = lateFrom?.includes(refreshTokenFingerprint(current)) ?? holder !== undefined
 		next = oursIsLatest ? withRefreshed(current, next) : withRefreshed(next, current)
 		expected = answer.version
 	}

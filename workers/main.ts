@@ -1,4 +1,3 @@
-import './heartbeat.js'
 import { BrokerError } from '../src/errors.js'
 import type { TaskAnswer, TaskMessage, TaskName, WireTasks } from '../src/wire.js'
 import { acquire } from './acquire.js'
@@ -15,6 +14,8 @@ import { redeem } from './redeem.js'
 import { save } from './save.js'
 import { seeSession } from './see-session.js'
 import { findSessions, leaveSession } from './user-index.js'
+// Last: a thread that is loading, on a machine that is busy, is not stuck.
+import './heartbeat.js'
 
 type Tasks = { [T in TaskName]: (params: WireTasks[T]['params']) => Promise<WireTasks[T]['result']> }
 

@@ -37,8 +37,10 @@ export interface OpenRequest {
 }
 
 export interface Commit {
-	/** Whose lease it was made under; `undefined` for work that was finished long ago and only comes late. */
+	/** Whose lease it was refreshed under; `undefined` for what is no refresh. */
 	readonly holder: string | undefined
+	/** It was refreshed a while ago: the lease may have run out since, and somebody else may have refreshed. */
+	readonly late?: boolean
 	/** The version that was read; it must still be the current one. */
 	readonly version: number
 	readonly sealed: string

@@ -32,6 +32,7 @@ declare module 'ioredis' {
 			known: number | '',
 			readIfBusy: 0 | 1,
 			mostBytes: number,
+			latePatience: number,
 		): Result<OpenAnswer, Context>
 		koaMsalCommit(
 			tokens: string,
@@ -41,10 +42,12 @@ declare module 'ioredis' {
 			expiresOn: number,
 			holder: string,
 			mostBytes: number,
+			late: 0 | 1,
 		): Result<CommitReply, Context>
 		koaMsalEnd(tokens: string, lease: string, failure: string): Result<string | null, Context>
 		koaMsalRenew(lease: string, holder: string, milliseconds: number): Result<number, Context>
 		koaMsalRelease(
+			tokens: string,
 			lease: string,
 			failure: string,
 			holder: string,
@@ -55,8 +58,16 @@ declare module 'ioredis' {
 }
 
 /**
+ * Milliseconds that whoever let a lease run out has to come back with what was refreshed: the store was away for longer
+ * than the lease, and is told within one round of the outbox and one connection.
+ */
+const latePatience = 2000
+
+/**
  * Scripts, because each of these has to be one step. All keys of a partition share a hash slot.
- * KEYS: the blob's hash (see `partitionKey`), the lease, the failure.
+ * KEYS: the blob's hash (see `partitionKey`), the lease, the failure. The hash's `r` names the holder of a lease till
+ * that is given back: a lease that is gone while it is there ran out, and a provider that rotates refresh tokens strictly
+ * may have given its holder the only one that is good.
  */
 const scripts = {
 	/**
@@ -79,7 +90,14 @@ if ARGV[3] ~= 'never' then
     end
     local failure = redis.call('GET', KEYS[3])
     if failure then return {3, failure} end
+    local before = redis.call('HGET', KEYS[1], 'r')
+    if before and before ~= ARGV[1] and before ~= 'late' then
+      redis.call('HSET', KEYS[1], 'r', 'late')
+      redis.call('SET', KEYS[2], 'late', 'PX', ARGV[7])
+      return {2, version, ARGV[5] == '1' and redis.call('HGET', KEYS[1], 'b')}
+    end
     redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
+    redis.call('HSET', KEYS[1], 'r', ARGV[1])
     leased = 1
   end
 end
@@ -91,23 +109,25 @@ return {1, version, blob, leased, redis.call('HGET', KEYS[1], 'i')}
 	 * Writes only over the version that was read, and never makes a key: after a sign-out there is nothing to write
 	 * over, so nothing comes back. {0} gone, {1} written, now or by an attempt whose answer was lost, {2, version, blob}
 	 * somebody was faster, {3} fenced: the lease ran out and somebody else's work counts. What is larger than any blob of
-	 * ours is as good as gone. HSET keeps the time to live.
+	 * ours is as good as gone. HSET keeps the time to live. Without a holder it is no refresh.
 	 */
 	koaMsalCommit: {
 		numberOfKeys: 2,
 		lua: `
+local refreshed = ARGV[4] ~= ''
 local holder = redis.call('GET', KEYS[2])
-if holder and holder ~= ARGV[4] then return {3} end
+if holder and not (refreshed and (holder == ARGV[4] or holder == 'late')) then return {3} end
 local version = redis.call('HGET', KEYS[1], 'v')
 if version and version ~= ARGV[1] and redis.call('HSTRLEN', KEYS[1], 'b') > tonumber(ARGV[5]) then version = false end
 if version and version ~= ARGV[1] then
   if redis.call('HGET', KEYS[1], 'b') == ARGV[2] then return {1} end
-  if not holder and ARGV[4] ~= '' then return {3} end
+  if not holder and refreshed and ARGV[6] == '0' then return {3} end
   return {2, version, redis.call('HGET', KEYS[1], 'b')}
 end
 if holder then redis.call('DEL', KEYS[2]) end
 if not version then return {0} end
 redis.call('HSET', KEYS[1], 'v', version + 1, 'b', ARGV[2], 'x', ARGV[3])
+if refreshed then redis.call('HDEL', KEYS[1], 'r') end
 return {1}
 `,
 	},
@@ -121,7 +141,7 @@ return {1}
 redis.call('DEL', KEYS[2], KEYS[3])
 local session = redis.call('HGET', KEYS[1], 's')
 if not session then redis.call('DEL', KEYS[1]) return false end
-redis.call('HDEL', KEYS[1], 'v', 'b', 'x', 'i')
+redis.call('HDEL', KEYS[1], 'v', 'b', 'x', 'i', 'r')
 return session
 `,
 	},
@@ -133,11 +153,12 @@ return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 `,
 	},
 	koaMsalRelease: {
-		numberOfKeys: 2,
+		numberOfKeys: 3,
 		lua: `
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-if ARGV[2] ~= '' then redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3]) end
-return redis.call('DEL', KEYS[1])
+if redis.call('HGET', KEYS[1], 'r') == ARGV[1] then redis.call('HDEL', KEYS[1], 'r') end
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+if ARGV[2] ~= '' then redis.call('SET', KEYS[3], ARGV[2], 'PX', ARGV[3]) end
+return redis.call('DEL', KEYS[2])
 `,
 	},
 } as const
@@ -200,12 +221,21 @@ export function createRedisStore(
 			warnOfNotice()
 		})
 
+	const release = (partition: string, holder: string, error = '', milliseconds = 0) =>
+		client.koaMsalRelease(
+			tokensKey(partition),
+			leaseKey(partition),
+			failureKey(partition),
+			holder,
+			error,
+			milliseconds,
+		)
+
 	/**
 	 * What took too long may be done yet, for nobody: what it then has taken is given back behind it, on the same
 	 * connection. Nobody waits for that.
 	 */
-	const giveBack = (lease: string, failure: string, holder: string) =>
-		void onRedis(client, () => client.koaMsalRelease(lease, failure, holder, '', 0)).catch(() => {})
+	const giveBack = (back: () => Promise<unknown>) => void onRedis(client, back).catch(() => {})
 
 	const store: PartitionStore = {
 		open: (partition, { holder, leaseUnlessBeyond, known, readIfBusy }) =>
@@ -222,6 +252,7 @@ export function createRedisStore(
 					known?.version ?? '',
 					readIfBusy ? 1 : 0,
 					mostBytes,
+					latePatience,
 				)
 				switch (answer[0]) {
 					case 0:
@@ -248,11 +279,11 @@ export function createRedisStore(
 				}
 			}).catch((error): Opening => {
 				if (isWrongType(error)) return { state: 'damaged' }
-				if (leaseUnlessBeyond !== 'never') giveBack(leaseKey(partition), failureKey(partition), holder)
+				if (leaseUnlessBeyond !== 'never') giveBack(() => release(partition, holder))
 				throw error
 			}),
 
-		commit: (partition, { holder, version, sealed, expiresOn }) =>
+		commit: (partition, { holder, late, version, sealed, expiresOn }) =>
 			onRedis(client, async (): Promise<CommitAnswer> => {
 				const answer = await client.koaMsalCommit(
 					tokensKey(partition),
@@ -262,6 +293,7 @@ export function createRedisStore(
 					expiresOn,
 					holder ?? '',
 					mostBytes,
+					late ? 1 : 0,
 				)
 				if (answer[0] === 2)
 					return { version: Number(answer[1]), sealed: answer[2] ?? '' } satisfies StoredBlob
@@ -287,13 +319,9 @@ export function createRedisStore(
 
 		release: (partition, holder, failure) =>
 			onRedis(client, async () => {
-				await client.koaMsalRelease(
-					leaseKey(partition),
-					failureKey(partition),
-					holder,
-					failure ? JSON.stringify(failure.error) : '',
-					failure ? Math.ceil(failure.milliseconds) : 0,
-				)
+				await (failure
+					? release(partition, holder, JSON.stringify(failure.error), Math.ceil(failure.milliseconds))
+					: release(partition, holder))
 			}),
 
 		remove: (partition) =>
@@ -398,7 +426,7 @@ export function createRedisStore(
 				// Our own: the answer to a first attempt was lost.
 				return earlier === null || earlier === value ? undefined : earlier
 			}).catch((error) => {
-				giveBack(claimKey(transaction), claimKey(transaction), value)
+				giveBack(() => client.eval(removeUnchangedScript, 1, claimKey(transaction), value))
 				throw error
 			}),
 		/** Says of a claim that what it was for is done. */

@@ -14,7 +14,7 @@ export async function save({
 		const answer = await commitCache(
 			redisStore,
 			partition,
-			undefined,
+			blob.holder,
 			blob.version,
 			cache,
 			blob.refreshedFrom,

@@ -122,7 +122,7 @@ for (const rotation of ['strict', 'entra'] as const)
 			)
 		})
 
-		it('go on within the lease and a second when the process that refreshes is killed', async () => {
+		it('go on within the lease and three seconds when the process that refreshes is killed', async () => {
 			const session = await signIn()
 			await expire(where(session))
 			const victim = await BrokerProcess.start(options())
@@ -134,7 +134,7 @@ for (const rotation of ['strict', 'entra'] as const)
 			const replies = await everywhere([session])
 			const took = performance.now() - started
 			assert.equal(tokens(replies).size, 1, [...tokens(replies)].join())
-			assert.ok(took < 2000, `took ${took} ms`)
+			assert.ok(took < 4000, `took ${took} ms`)
 		})
 
 		it('that outlive their lease write nothing over the newer ones', async () => {
