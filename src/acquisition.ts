@@ -39,6 +39,11 @@ export async function acquireInSteps(
 	let slot = slots.tryTake()
 	try {
 		for (;;) {
+			// Nothing that is stored answers it, so there is nothing to look at before it is its turn.
+			if (!slot && forced && otherThan === undefined) {
+				await slots.take(deadline)
+				slot = true
+			}
 			const answer = await step({
 				lease: slot ? lease : 'never',
 				...(otherThan !== undefined && { otherThan }),

@@ -94,6 +94,13 @@ const fileInterval = 5000
 /** Milliseconds after a reload in which a refused credential is not read anew. */
 const reloadInterval = 10_000
 
+/**
+ * Tokens that one session may be getting at a time: so many, or this part of what the threads take. One that asks for
+ * ever more claims or scopes keeps nobody else's work from being taken.
+ */
+const leastShare = 8
+const largestShare = 1 / 16
+
 /** Milliseconds that a task keeps for its way back, of the deadline that its caller has. */
 const wayBack = 250
 
@@ -109,7 +116,7 @@ export class TokenBroker {
 	readonly #settings: Settings
 	readonly #pool: WorkerPool
 	readonly #held: AccessTokenCache
-	readonly #flights = new SingleFlight<AcquiredToken>()
+	readonly #flights: SingleFlight<AcquiredToken>
 	readonly #defaultScopes: NormalisedScopes
 	readonly #mayBeOf: (tenantId: string) => boolean
 	readonly #sealer: Sealer
@@ -155,6 +162,8 @@ export class TokenBroker {
 			end: (partition, account) => this.#endPartition(partition, account),
 		})
 		this.#sealer = createSealer(settings.secrets, settings.auth.clientId)
+		const { threads, concurrency, maxQueue } = settings.pool
+		this.#flights = new SingleFlight(Math.max(leastShare, (threads * concurrency + maxQueue) * largestShare))
 		this.#slots = new RefreshSlots(settings.refresh.maxInFlight)
 		this.#unsaved = new Outbox('refreshed tokens', async (partition, blob) => {
 			const { state } = await pool.run('save', { partition, blob })
@@ -646,7 +655,7 @@ export class TokenBroker {
 					const stored = store.kind === 'memory' ? store.read(partition) : undefined
 					const heldOff = store.kind === 'memory' ? store.heldOff(partition, account.tenantId) : undefined
 					const unsaved = this.#unsaved.get(partition)
-					const answer = await this.#pool.begin('acquire', {
+					const params = {
 						partition,
 						homeAccountId: account.homeAccountId,
 						scopes: scopes.asked,
@@ -660,7 +669,9 @@ export class TokenBroker {
 						...(heldOff && { heldOff }),
 						...(unsaved && { unsaved }),
 						...(await this.#clientAssertion()),
-					})
+					}
+					// Who has a slot has waited for it, perhaps: newcomers do not go before.
+					const answer = await this.#pool.begin('acquire', params, how.lease !== 'never')
 					this.#store(ticket, answer, flight)
 					if (answer.state === 'failed') throw BrokerError.fromWire(answer.error)
 					return answer

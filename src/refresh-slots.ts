@@ -3,6 +3,9 @@ import { BrokerError } from './errors.js'
 /** So many may wait before anybody is refused for the others' sake: of a shorter queue little can be foretold. */
 const shortQueue = 64
 
+/** The part of its time after which nobody is let wait: what is foretold is wrong by some, and a late no is the worst. */
+const certainty = 0.8
+
 /** The part that the latest slot has in the mean of what came before. */
 const newness = 0.05
 
@@ -17,8 +20,11 @@ export class RefreshSlots {
 	#taken = 0
 	/** Mean of the milliseconds between two slots that passed on to somebody; 0 until there are two. */
 	#interval = 0
+	#measured = 0
 	/** When a slot passed on last, while somebody waits. */
 	#passedAt: number | undefined
+	/** Since when somebody waits. */
+	#fullSince = 0
 
 	constructor(limit: number) {
 		this.#limit = limit
@@ -34,7 +40,9 @@ export class RefreshSlots {
 	/** @throws ERR_OVERLOADED at the deadline (milliseconds since the epoch) */
 	async take(deadline: number): Promise<void> {
 		if (this.tryTake()) return
-		if (this.#waiting.size >= shortQueue && this.#expectedWait() > deadline - Date.now()) throw tooMany()
+		if (this.#waiting.size >= shortQueue && this.#expectedWait() > (deadline - Date.now()) * certainty)
+			throw tooMany()
+		if (this.#waiting.size === 0) this.#fullSince = performance.now()
 		await new Promise<void>((resolve, reject) => {
 			const go = () => {
 				clearTimeout(timer)
@@ -61,17 +69,22 @@ export class RefreshSlots {
 		}
 	}
 
-	/** How long the last in the queue will wait, in milliseconds; longer while no slot passes on at all. */
+	/**
+	 * How long the last in the queue will wait, in milliseconds. While no slot passes on, each is held for that long at
+	 * least, and so many as there are pass on in the time that one is held.
+	 */
 	#expectedWait(): number {
-		const sinceLast = this.#passedAt === undefined ? 0 : performance.now() - this.#passedAt
-		return this.#waiting.size * this.#interval + Math.max(0, sinceLast - this.#interval)
+		const sinceLast = performance.now() - (this.#passedAt ?? this.#fullSince)
+		return this.#waiting.size * Math.max(this.#interval, sinceLast / this.#limit)
 	}
 
 	#measure(): void {
 		const now = performance.now()
 		if (this.#passedAt !== undefined) {
-			const took = now - this.#passedAt
-			this.#interval = this.#interval === 0 ? took : this.#interval + newness * (took - this.#interval)
+			this.#measured++
+			// Slots pass on in bursts: of the first ones all count alike.
+			const part = Math.max(newness, 1 / this.#measured)
+			this.#interval += part * (now - this.#passedAt - this.#interval)
 		}
 		this.#passedAt = now
 	}

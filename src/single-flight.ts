@@ -1,3 +1,5 @@
+import { BrokerError } from './errors.js'
+
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
 /** Work under way for one partition and key. */
@@ -11,9 +13,15 @@ export interface Flight<T> {
 
 /** One piece of work per partition and key at a time; whoever comes while it runs joins it. */
 export class SingleFlight<T> {
+	readonly #most: number
 	readonly #flights = new Map<string, Map<string, Mutable<Flight<T>>>>()
 
-	/** Starts `work`, or joins the one under way. `work` is told its flight, to see whether it was abandoned. */
+	/** @param most pieces of work for one partition at a time */
+	constructor(most = Number.POSITIVE_INFINITY) {
+		this.#most = most
+	}
+
+	/** Starts `work`, or joins the one under way. `work` is told its flight, to see whether it was abandoned. Fails with ERR_OVERLOADED. */
 	join(
 		partition: string,
 		key: string,
@@ -24,6 +32,13 @@ export class SingleFlight<T> {
 			known.joined++
 			return { result: known.result, joined: true }
 		}
+		if ((this.#flights.get(partition)?.size ?? 0) >= this.#most)
+			return {
+				result: Promise.reject(
+					new BrokerError('ERR_OVERLOADED', 'This session asks for too much at a time.', { retryAfter: 1 }),
+				),
+				joined: false,
+			}
 		const flight: Mutable<Flight<T>> = { result: undefined as never, abandoned: false, joined: 0 }
 		const flights = this.#flights.get(partition) ?? new Map()
 		this.#flights.set(partition, flights.set(key, flight))

@@ -59,12 +59,19 @@ export class WorkerPool {
 		return this.within(this.begin(task, params))
 	}
 
-	/** A task without a deadline: for what has to be done with its result even when nobody waits for it any more. */
-	async begin<T extends TaskName>(task: T, params: WireTasks[T]['params']): Promise<WireTasks[T]['result']> {
+	/**
+	 * A task without a deadline: for what has to be done with its result even when nobody waits for it any more.
+	 * @param promised see {@link WorkerThreads.run}
+	 */
+	async begin<T extends TaskName>(
+		task: T,
+		params: WireTasks[T]['params'],
+		promised = false,
+	): Promise<WireTasks[T]['result']> {
 		if (this.#closed) throw new BrokerError('ERR_BROKER_CLOSED', 'The broker was closed.')
 		this.tasks++
-		let answer = await this.#send(task, params)
-		if ('wants' in answer) answer = await this.#send(task, params, this.#credential)
+		let answer = await this.#send(task, params, promised)
+		if ('wants' in answer) answer = await this.#send(task, params, true, this.#credential)
 		if (answer.ok) return answer.value
 		throw 'wants' in answer
 			? new BrokerError('ERR_WORKER_FAILED', 'The worker does not take the credential.')
@@ -95,6 +102,7 @@ export class WorkerPool {
 	#send<T extends TaskName>(
 		task: T,
 		params: WireTasks[T]['params'],
+		promised: boolean,
 		credential?: WireCredential,
 	): Promise<TaskAnswer<WireTasks[T]['result']>> {
 		const message: TaskMessage<T> = {
@@ -103,7 +111,7 @@ export class WorkerPool {
 			credentialVersion: this.#credentialVersion,
 			...(credential && { credential }),
 		}
-		return this.#threads.run(message)
+		return this.#threads.run(message, promised)
 	}
 
 	/** Takes no more tasks, waits for those that run, ends the threads. */

@@ -34,6 +34,7 @@ export interface ThreadsOptions {
 	readonly threads: number
 	/** Tasks that one thread takes at a time. */
 	readonly concurrency: number
+	/** Tasks that wait beyond those, until newcomers are refused. */
 	readonly maxQueue: number
 	/** Milliseconds without a heartbeat after which a thread is ended. */
 	readonly stuckAfter: number
@@ -108,12 +109,16 @@ export class WorkerThreads {
 
 	/**
 	 * No signal: with one, piscina runs the task alone on its thread, and kills the thread to abort it.
+	 * @param promised goes on with what was let in before, and is not refused in favour of who came later
 	 * @throws ERR_OVERLOADED, ERR_WORKER_FAILED
 	 */
-	async run<T>(message: object): Promise<T> {
+	async run<T>(message: object, promised = false): Promise<T> {
 		const { length } = this.#pool.threads
+		const { threads, concurrency, maxQueue } = this.#options
+		if (!promised && this.#inFlight >= threads * concurrency + maxQueue)
+			throw new BrokerError('ERR_OVERLOADED', 'Too many tasks are waiting.', { retryAfter: 1 })
 		// Each task that finds no room has piscina try another thread: not while threads don't load.
-		if (this.#recovery && this.#inFlight >= length * this.#options.concurrency)
+		if (this.#recovery && this.#inFlight >= length * concurrency)
 			throw new BrokerError(
 				'ERR_WORKER_FAILED',
 				length === 0
@@ -140,13 +145,12 @@ export class WorkerThreads {
 	}
 
 	#create(): Piscina {
-		const { filename, threads, concurrency, maxQueue, workerData, stuckAfter } = this.#options
+		const { filename, threads, concurrency, workerData, stuckAfter } = this.#options
 		const pool = new Piscina({
 			filename,
 			minThreads: threads,
 			maxThreads: threads,
 			concurrentTasksPerWorker: concurrency,
-			maxQueue,
 			// The default freezes a worker's timers and sockets between tasks.
 			atomics: 'disabled',
 			recordTiming: false,
@@ -242,9 +246,6 @@ async function giveUp(pool: Piscina): Promise<void> {
 
 /** A worker answers with values, so what rejects is the pool itself. */
 function translate(cause: unknown): BrokerError {
-	const message = cause instanceof Error ? cause.message : ''
-	if (/queue (size )?is at limit/i.test(message))
-		return new BrokerError('ERR_OVERLOADED', 'Too many tasks are waiting.', { retryAfter: 1, cause })
 	return new BrokerError('ERR_WORKER_FAILED', 'The worker died under its task. Try again.', {
 		retryAfter: 1,
 		cause,
