@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { BrokerError } from './errors.js'
 import type { RefreshSlots } from './refresh-slots.js'
+import type { Flight } from './single-flight.js'
 import type { AcquireAnswer, AcquireFailure, AcquireParams, AcquireResult } from './wire.js'
 
 /** Milliseconds between two looks at a partition that somebody else refreshes: the first, and the longest. */
@@ -20,6 +21,7 @@ export type Acquired = AcquireResult & { readonly leaseWait?: number }
  * @param forced no token that the blob holds will do
  * @param joins a refresh that ends while we wait for it answers us too
  * @param deadline milliseconds since the epoch
+ * @param whileWanted ends a wait that nobody waits for: what runs goes on, and what is queued is dropped
  * @throws ERR_OVERLOADED at the deadline, and whatever a step throws
  */
 export async function acquireInSteps(
@@ -29,7 +31,13 @@ export async function acquireInSteps(
 		forced,
 		joins,
 		deadline,
-	}: { readonly forced: boolean; readonly joins: boolean; readonly deadline: number },
+		whileWanted,
+	}: {
+		readonly forced: boolean
+		readonly joins: boolean
+		readonly deadline: number
+		readonly whileWanted: Flight<unknown>['whileWanted']
+	},
 ): Promise<Acquired> {
 	const lease = forced ? 'always' : 'if-expired'
 	let otherThan: string | undefined
@@ -41,7 +49,7 @@ export async function acquireInSteps(
 		for (;;) {
 			// Nothing that is stored answers it, so there is nothing to look at before it is its turn.
 			if (!slot && forced && otherThan === undefined) {
-				await slots.take(deadline)
+				await whileWanted((signal) => slots.take(deadline, signal))
 				slot = true
 			}
 			const answer = await step({
@@ -58,13 +66,13 @@ export async function acquireInSteps(
 					slot = false
 					if (Date.now() + wait > deadline)
 						throw tooLate('Another process has been refreshing this session for too long.')
-					await sleep(wait)
+					await whileWanted((signal) => sleep(wait, undefined, { signal }))
 					leaseWait += wait
 					wait = Math.min(wait * 1.5, patience.longest)
 					slot = slots.tryTake()
 					break
 				case 'needs-refresh':
-					if (!slot) await slots.take(deadline)
+					if (!slot) await whileWanted((signal) => slots.take(deadline, signal))
 					slot = true
 					break
 				case 'outrun':

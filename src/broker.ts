@@ -330,8 +330,8 @@ export class TokenBroker {
 			}
 		}
 		const started = performance.now()
-		const { result, joined } = this.#acquire(ticket, scopes, request)
-		const token = await abortable(result, request.signal)
+		const { result, joined, leave } = this.#acquire(ticket, scopes, request)
+		const token = await abortable(result, request.signal, leave)
 		if (!joined) return token
 		publishAcquisition(() => ({ outcome: 'inflight', duration: performance.now() - started }))
 		return withOutcome(token, 'inflight')
@@ -686,6 +686,7 @@ export class TokenBroker {
 					forced: forceRefresh || request.claims !== undefined,
 					joins: request.claims === undefined,
 					deadline,
+					whileWanted: flight.whileWanted,
 				},
 			)
 			// The caller's patience ends at the deadline; what has been begun goes on, and what it brings is kept.
@@ -918,11 +919,18 @@ function closed(): BrokerError {
 	return new BrokerError('ERR_BROKER_CLOSED', 'The broker was closed.')
 }
 
-async function abortable<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+async function abortable<T>(
+	work: Promise<T>,
+	signal: AbortSignal | undefined,
+	leave?: () => void,
+): Promise<T> {
 	if (!signal) return work
 	let stop: (() => void) | undefined
 	const aborted = new Promise<never>((_, reject) => {
-		stop = () => reject(signal.reason)
+		stop = () => {
+			reject(signal.reason)
+			leave?.()
+		}
 		signal.addEventListener('abort', stop, { once: true })
 	})
 	try {

@@ -37,21 +37,34 @@ export class RefreshSlots {
 		return true
 	}
 
-	/** @throws ERR_OVERLOADED at the deadline (milliseconds since the epoch) */
-	async take(deadline: number): Promise<void> {
+	/**
+	 * @param signal of who no longer wants one, and leaves the queue
+	 * @throws ERR_OVERLOADED at the deadline (milliseconds since the epoch)
+	 */
+	async take(deadline: number, signal?: AbortSignal): Promise<void> {
 		if (this.tryTake()) return
 		if (this.#waiting.size >= shortQueue && this.#expectedWait() > (deadline - Date.now()) * certainty)
 			throw tooMany()
 		if (this.#waiting.size === 0) this.#fullSince = performance.now()
 		await new Promise<void>((resolve, reject) => {
-			const go = () => {
+			const end = () => {
+				this.#waiting.delete(go)
 				clearTimeout(timer)
+				signal?.removeEventListener('abort', leave)
+			}
+			const go = () => {
+				end()
 				resolve()
 			}
+			const leave = () => {
+				end()
+				reject(signal?.reason)
+			}
 			const timer = setTimeout(() => {
-				this.#waiting.delete(go)
+				end()
 				reject(tooMany())
 			}, deadline - Date.now())
+			signal?.addEventListener('abort', leave, { once: true })
 			this.#waiting.add(go)
 		})
 	}
@@ -64,7 +77,6 @@ export class RefreshSlots {
 		} else {
 			this.#measure()
 			// The slot passes on, so that nobody who comes now is faster than who has waited.
-			this.#waiting.delete(next)
 			next()
 		}
 	}

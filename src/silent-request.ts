@@ -11,7 +11,10 @@ export interface SilentRequest {
 	readonly claims?: string
 	/** Goes to the provider's logs: at most 256 printable ASCII characters. Default, and for an empty one: a random UUID. */
 	readonly correlationId?: string
-	/** Stops this caller's wait. The work goes on: others may have joined it. */
+	/**
+	 * Stops this caller's wait. A refresh that has begun goes on and is stored, and others may have joined it; one that
+	 * waits for its turn is dropped when nobody else waits for it. For a request, what its `close` aborts.
+	 */
 	readonly signal?: AbortSignal
 }
 

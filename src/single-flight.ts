@@ -9,12 +9,31 @@ export interface Flight<T> {
 	readonly abandoned: boolean
 	/** Who came while the work ran. */
 	readonly joined: number
+	/**
+	 * Waits for something before the work goes on, and gives it up when nobody waits for the flight any more: then its
+	 * signal is aborted, and who comes later begins anew.
+	 */
+	whileWanted<W>(wait: (signal: AbortSignal) => Promise<W>): Promise<W>
+}
+
+/** A caller's part in a flight. */
+export interface Seat<T> {
+	readonly result: Promise<T>
+	readonly joined: boolean
+	/** This caller no longer waits. */
+	leave(): void
+}
+
+interface OwnFlight<T> extends Mutable<Flight<T>> {
+	/** Who waits still. */
+	callers: number
+	leave(): void
 }
 
 /** One piece of work per partition and key at a time; whoever comes while it runs joins it. */
 export class SingleFlight<T> {
 	readonly #most: number
-	readonly #flights = new Map<string, Map<string, Mutable<Flight<T>>>>()
+	readonly #flights = new Map<string, Map<string, OwnFlight<T>>>()
 
 	/** @param most pieces of work for one partition at a time */
 	constructor(most = Number.POSITIVE_INFINITY) {
@@ -22,15 +41,12 @@ export class SingleFlight<T> {
 	}
 
 	/** Starts `work`, or joins the one under way. `work` is told its flight, to see whether it was abandoned. Fails with ERR_OVERLOADED. */
-	join(
-		partition: string,
-		key: string,
-		work: (flight: Omit<Flight<T>, 'result'>) => Promise<T>,
-	): { readonly result: Promise<T>; readonly joined: boolean } {
+	join(partition: string, key: string, work: (flight: Omit<Flight<T>, 'result'>) => Promise<T>): Seat<T> {
 		const known = this.#flights.get(partition)?.get(key)
 		if (known) {
 			known.joined++
-			return { result: known.result, joined: true }
+			known.callers++
+			return { result: known.result, joined: true, leave: () => known.leave() }
 		}
 		if ((this.#flights.get(partition)?.size ?? 0) >= this.#most)
 			return {
@@ -38,15 +54,42 @@ export class SingleFlight<T> {
 					new BrokerError('ERR_OVERLOADED', 'This session asks for too much at a time.', { retryAfter: 1 }),
 				),
 				joined: false,
+				leave() {},
 			}
-		const flight: Mutable<Flight<T>> = { result: undefined as never, abandoned: false, joined: 0 }
 		const flights = this.#flights.get(partition) ?? new Map()
-		this.#flights.set(partition, flights.set(key, flight))
-		flight.result = work(flight).finally(() => {
+		const forget = () => {
 			if (flights.get(key) === flight) flights.delete(key)
 			if (flights.size === 0 && this.#flights.get(partition) === flights) this.#flights.delete(partition)
-		})
-		return { result: flight.result, joined: false }
+		}
+		let waiting: AbortController | undefined
+		const giveUp = () => {
+			if (!waiting || flight.callers > 0) return
+			forget()
+			waiting.abort()
+		}
+		const flight: OwnFlight<T> = {
+			result: undefined as never,
+			abandoned: false,
+			joined: 0,
+			callers: 1,
+			leave() {
+				flight.callers--
+				giveUp()
+			},
+			async whileWanted(wait) {
+				waiting = new AbortController()
+				try {
+					giveUp()
+					waiting.signal.throwIfAborted()
+					return await wait(waiting.signal)
+				} finally {
+					waiting = undefined
+				}
+			},
+		}
+		this.#flights.set(partition, flights.set(key, flight))
+		flight.result = work(flight).finally(forget)
+		return { result: flight.result, joined: false, leave: () => flight.leave() }
 	}
 
 	/** Lets go of a partition's flights: nobody joins them any more and their results are dropped. */
