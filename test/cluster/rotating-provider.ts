@@ -23,6 +23,8 @@ export interface Seeded {
 export interface RotatingProvider {
 	readonly caFile: string
 	readonly posts: number
+	/** Connections that they came by. */
+	readonly connections: number
 	/** When each of them came, in milliseconds since the epoch. */
 	readonly postedAt: readonly number[]
 	/** Refresh tokens that were used before, or that it does not know. */
@@ -50,6 +52,7 @@ export async function createRotatingProvider(count: number, latency: number, lif
 	const mostInFlight = new Map<string, number>()
 	const postedAt: number[] = []
 	let refused = 0
+	let connections = 0
 
 	async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
 		const process = request.url?.split('?')[0]?.split('/').pop() ?? ''
@@ -87,6 +90,7 @@ export async function createRotatingProvider(count: number, latency: number, lif
 	const server = createServer({ key, cert, keepAliveTimeout: 60_000 }, (request, response) => {
 		answer(request, response).catch(() => response.destroy())
 	})
+	server.on('secureConnection', () => connections++)
 	const host = await listen(server, { host: 'localhost', port: 0, variable: 'PORT' })
 	const origin = `https://${host}`
 	const authority = `${origin}/${tenantId}`
@@ -95,6 +99,9 @@ export async function createRotatingProvider(count: number, latency: number, lif
 		caFile,
 		get posts() {
 			return postedAt.length
+		},
+		get connections() {
+			return connections
 		},
 		postedAt,
 		get refused() {

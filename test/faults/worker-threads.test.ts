@@ -46,6 +46,13 @@ describe('worker threads', { timeout: 60_000 }, () => {
 		assert.equal(pool.health.failures, 0)
 	})
 
+	it('H8: go on between tasks: what is to be done later is done', async () => {
+		await start('worker')
+		await order(pool, 'timer')
+		await sleep(400)
+		assert.deepEqual(await order(pool, '').then((value) => (value as { fired: number }).fired), 1)
+	})
+
 	it('H4: one that runs out of memory fails what it had, and is replaced within a second', async () => {
 		await start('worker', { taskTimeout: 20_000 })
 		const before = process.memoryUsage().heapUsed
