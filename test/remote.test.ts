@@ -250,7 +250,7 @@ describe('a call', () => {
 		assert.deepEqual(broker.asked, [])
 	})
 
-	it('stops waiting when its signal says so, and the work goes on', async () => {
+	it('stops waiting when its signal says so, and the work goes on (H9)', async () => {
 		const { broker, begun, answer } = slowBroker()
 		const { remote, stop } = connect(broker)
 		const controller = new AbortController()
@@ -274,7 +274,7 @@ describe('a call', () => {
 		stop()
 	})
 
-	it('under way survives that nobody holds the remote broker', async () => {
+	it('H9: under way survives that nobody holds the remote broker', async () => {
 		setFlagsFromString('--expose-gc')
 		const collectGarbage: () => void = runInNewContext('gc')
 		const { broker, begun, answer } = slowBroker()
@@ -292,7 +292,7 @@ describe('a call', () => {
 	})
 })
 
-describe('the end of a connection', () => {
+describe('the end of a connection (H9)', () => {
 	it('rejects calls when the thread of the broker ends', async () => {
 		const { port1, port2 } = new MessageChannel()
 		const owner = startWorker('owner', port2)
@@ -406,7 +406,7 @@ describe('the end of a connection', () => {
 	})
 })
 
-describe('ten thousand calls', () => {
+describe('ten thousand calls (H9)', () => {
 	it('leave no port and no listener behind', async () => {
 		const resources = () => process.getActiveResourcesInfo().sort()
 		const atFirst = resources()
