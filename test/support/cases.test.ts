@@ -4,9 +4,10 @@ import { describe, it } from 'node:test'
 import type { TestEvent } from 'node:test/reporters'
 import { fileURLToPath } from 'node:url'
 import caseReporter from './case-reporter.js'
-import { CASES, idsIn } from './cases.js'
+import { casesOf, idsIn } from './cases.js'
 import { sourcesOfCases, testSources } from './suites.js'
 
+process.env.TEST_SUITE = 'security'
 const root = fileURLToPath(new URL('../../../', import.meta.url))
 
 /** What the runner tells of one test or group that begins and ends. */
@@ -55,20 +56,24 @@ describe('the table of cases', () => {
 	})
 
 	it('fails for nothing else than a case that nothing has shown', async () => {
-		const due = Object.entries(CASES).filter(([, { waits }]) => waits === undefined)
+		const due = Object.entries(casesOf('security')).filter(([, { waits }]) => waits === undefined)
 		const { text, failed } = await report(...due.map(([id]) => told(`${id}: is`, 0)))
 		assert.ok(!failed && !text.includes('NONE'))
 	})
 
 	it('is of the sources whose titles name a case', () => {
-		const sources = sourcesOfCases(root, testSources(root))
-		assert.ok(sources.includes('test/callback.test.ts'))
-		assert.ok(!sources.includes('test/settings.test.ts'), 'TS2 in a title is no case')
-		assert.deepEqual(idsIn('D2: an A4 page, B5 and Z9'), ['D2', 'A4', 'B5'])
+		const of = (suite: string) => sourcesOfCases(root, testSources(root), casesOf(suite))
+		const [security, faults] = [of('security'), of('faults')]
+		assert.ok(security.includes('test/callback.test.ts') && !faults.includes('test/callback.test.ts'))
+		assert.ok(faults.includes('test/cluster/herd.test.ts') && !security.includes('test/cluster/herd.test.ts'))
+		assert.ok(!security.includes('test/settings.test.ts'), 'TS2 in a title is no case')
+		assert.deepEqual(of('cluster'), [])
+		assert.deepEqual(idsIn('D2: an A4 page, B5, E8 and Z9', casesOf('security')), ['D2', 'A4', 'B5'])
+		assert.deepEqual(idsIn('D2: an A4 page, B5, E8 and Z9', casesOf('faults')), ['E8'])
 	})
 
 	it('is what SECURITY.md speaks of: each case there is one, and each one is there', () => {
 		const named = new Set(readFileSync(`${root}SECURITY.md`, 'utf8').match(/\b[A-J][1-9][0-9]?\b/g))
-		assert.deepEqual([...named].sort(), Object.keys(CASES).sort())
+		assert.deepEqual([...named].sort(), Object.keys(casesOf('security')).sort())
 	})
 })

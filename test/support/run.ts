@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { casesOf } from './cases.js'
 import { requirePrograms } from './programs.js'
 import { compiled, parseArguments, selectTests, sourcesOfCases, testSources } from './suites.js'
 
@@ -23,8 +24,9 @@ if (nodeMajor !== undefined && !process.version.startsWith(`v${nodeMajor}.`)) {
 
 // The sources decide what there is: a compiled test whose source is gone does not run.
 const everything = testSources(root)
-const byCase = suite === 'security'
-const sources = selectTests(everything, request, byCase ? sourcesOfCases(root, everything) : [])
+const cases = casesOf(suite)
+const byCase = Object.keys(cases).length > 0
+const sources = selectTests(everything, request, sourcesOfCases(root, everything, cases))
 if (sources.length === 0) {
 	fail(`The suite "${suite}" has no test file${words.length > 0 ? ` that matches ${words.join(' ')}` : ''}.`)
 }

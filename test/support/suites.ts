@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join, sep } from 'node:path'
-import { idsIn } from './cases.js'
+import { type Case, idsIn } from './cases.js'
 
 /** Folders of test/ that are a suite of their own; `test` is everything else. */
 const OWN_SUITES = ['cluster', 'faults', 'security', 'soak'] as const
@@ -37,12 +37,16 @@ export function testSources(root: string): string[] {
 		.sort()
 }
 
-/** The sources outside a suite's folder whose titles name a case: the table of cases counts them too. */
-export function sourcesOfCases(root: string, sources: readonly string[]): string[] {
+/** The sources whose titles name one of these cases, in whatever folder: the table of cases counts them all. */
+export function sourcesOfCases(
+	root: string,
+	sources: readonly string[],
+	cases: Readonly<Record<string, Case>>,
+): string[] {
 	const titles = /\b(?:it|describe)\((?:'(?:[^'\\]|\\.)*'|`(?:[^`\\]|\\.)*`)/g
 	return sources.filter((source) => {
 		const text = readFileSync(join(root, source), 'utf8')
-		return (text.match(titles) ?? []).some((title) => idsIn(title).length > 0)
+		return (text.match(titles) ?? []).some((title) => idsIn(title, cases).length > 0)
 	})
 }
 
