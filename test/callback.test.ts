@@ -441,6 +441,7 @@ describe('the callback, /user/authorized (acquire_token_by_auth_code_flow)', () 
 					await answerOf(browser, { path: '/first' }),
 					await answerOf(browser, { path: '/second' }),
 				] as const
+				const before = [await keys('s'), await keys('t')]
 				const [winner, loser] = order === 'the first' ? tabs : [tabs[1], tabs[0]]
 				const paths = order === 'the first' ? ['/first', '/second'] : ['/second', '/first']
 				assertSignedIn(await deliver(browser, winner), paths[0])
@@ -448,6 +449,39 @@ describe('the callback, /user/authorized (acquire_token_by_auth_code_flow)', () 
 				assertSignedIn(await deliver(browser, loser), paths[1])
 				assert.equal(await whoIs(browser), people.ada.upn)
 				assert.equal(browser.jar.cookies.filter(({ name }) => name.includes('msal-tx')).length, 0)
+				const afterwards = [await keys('s'), await keys('t')]
+				assert.deepEqual(
+					afterwards,
+					before.map((count) => count + 1),
+					'one session, with its tokens',
+				)
+			})
+
+		for (const kind of ['redis', 'memory'] as const)
+			it(`the later one takes the place of the earlier one, which is over, whoever that was (${kind}; A18, B6)`, async () => {
+				const at = kind === 'redis' ? app : memory
+				const browser = openBrowser()
+				const tabs = [await answerOf(browser, { at, path: '/first' })]
+				for (const name of ['Grace Hopper', 'Charles Babbage']) {
+					for (const cookie of browser.jar.cookies)
+						if (cookie.name.startsWith('idp_')) browser.jar.clear(cookie.name)
+					tabs.push(await answerOf(browser, { at, name, path: `/${name.slice(0, 5)}` }))
+				}
+				const earlier: string[] = []
+				for (const [nth, tab] of tabs.entries()) {
+					const path = ['/first', '/Grace', '/Charl'][nth] as string
+					assertSignedIn(await deliver(browser, tab, { at }), path)
+					await browser.get(`${at.origin}/keep?value=${nth}`)
+					earlier.push(
+						browser.jar.headerFor(new URL(at.origin), { method: 'GET', crossSite: false, topLevel: true }),
+					)
+				}
+				assert.equal(await whoIs(browser, at), people.charles.upn)
+				for (const cookie of earlier.slice(0, -1)) {
+					const kept = await fetch(`${at.origin}/kept`, { headers: { cookie } })
+					assert.deepEqual(await kept.json(), { kept: null })
+					assert.equal((await fetch(`${at.origin}/token`, { headers: { cookie } })).status, 401)
+				}
 			})
 
 		it('leaves the winner alone when the other one fails', async () => {

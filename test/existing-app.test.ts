@@ -12,6 +12,7 @@ import { clientIds, clientSecrets } from '../dev/directory.js'
 import { people } from '../dev/people.js'
 import { MapStore } from '../examples/existing-app/map-store.js'
 import { BrokerError, createMsalRoutes, requireSignedIn, type SessionStore } from '../src/index.js'
+import { answersOf, assertSignedIn, deliver } from './support/answers.js'
 import { listen, type World } from './support/application.js'
 import { freePort } from './support/redis.js'
 import { gate } from './support/session-application.js'
@@ -589,6 +590,22 @@ describe('an application that was there before', () => {
 				assert.deepEqual([...own.store.entries.keys()], [sid(browser)])
 			})
 		})
+
+		it('A13: two tabs leave one session, and what the first person had in theirs is not the second’s', () =>
+			shop.rebuilt({}, async (own) => {
+				const answers = answersOf(world.standIn)
+				const browser = answers.browser()
+				const at = { origin: own.address }
+				const first = await answers.answerOf(browser, at)
+				forgetPerson(browser)
+				const second = await answers.answerOf(browser, at, { name: 'Grace Hopper' })
+				assertSignedIn(await deliver(browser, at, first))
+				await browser.post(`${own.address}/basket`, { article: 'chair' })
+				assertSignedIn(await deliver(browser, at, second))
+				assert.equal((await orders(browser, own)).customer, people.grace.upn)
+				assert.deepEqual([...own.store.entries.keys()], [sid(browser)])
+				await answers.close()
+			}))
 
 		it('ends with its tokens, wherever they were signed out', async () => {
 			const browser = shop.browser()

@@ -3,6 +3,7 @@ import { type IncomingMessage, request } from 'node:http'
 import { after, before, describe, it } from 'node:test'
 import { createBrowser } from '../dev/cookie-jar-browser.js'
 import { BrokerError, requireSignedIn } from '../src/index.js'
+import { answersOf, cookiesFor } from './support/answers.js'
 import { type Application, createApplication, createWorld, type World } from './support/application.js'
 
 const secrets = ['a test secret of more than 32 bytes: 0123456789']
@@ -125,6 +126,27 @@ describe('the head of an answer has less than 4 KB', () => {
 		const held = browser.jar.cookies.filter(({ name }) => name.includes('msal-tx'))
 		assert.ok(held.length > 0 && held.length <= 5, `${held.length} are kept`)
 		await browser.close()
+	})
+
+	it('when one of five sign-ins is done, and the others start from its session', async () => {
+		const answers = answersOf(world.standIn)
+		const browser = answers.browser()
+		for (const path of [longest, '/orders', '/orders/2', longest, '/orders/3'])
+			await answers.answerOf(browser, app, { path: `/user/login${path}` })
+		const begun = () => browser.jar.cookies.filter(({ name }) => name.includes('msal-tx'))
+		const before = begun()
+		assert.ok(before.length >= 4, `${before.length} are under way`)
+		const done = await answers.answerOf(browser, app, { path: '/user/login/done' })
+		const body = new URLSearchParams(done).toString()
+		const cookie = cookiesFor(browser, app)
+		const form = { method: 'POST', 'content-type': 'application/x-www-form-urlencoded' }
+		const { status, headers } = await ask('/user/authorized', { ...form, body, cookie })
+		assert.deepEqual([status, headers.location], [303, '/done'])
+		browser.jar.store(new URL(app.origin), headers['set-cookie'] ?? [])
+		const kept = begun()
+		assert.ok(kept.length >= 3, `${kept.length} go on`)
+		for (const { value } of kept) assert.ok(!before.some((one) => one.value === value))
+		await answers.close()
 	})
 
 	it('also when a challenge is so long that the page to come back to has to be forgotten', async () => {

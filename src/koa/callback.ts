@@ -38,8 +38,11 @@ export async function callback(
 	const signIn = await login.broker.acquireByCode(answer, transaction)
 	if (!signIn.repeated)
 		try {
-			await enter(ctx, login, signIn, transaction.sessionId, transaction.partition)
+			const { sessionId, partition } = transaction
+			const id = await enter(ctx, login, signIn, sessionId, partition)
 			await admit(ctx, login, signIn.ticket.account)
+			const session = { partition: signIn.ticket.partition, ...(id !== undefined && { sessionId: id }) }
+			login.transactions.startFrom(ctx, transaction, session, transaction.returnTo)
 		} catch (failure) {
 			await undo(ctx, login, signIn.ticket, transaction.state)
 			throw failure
@@ -76,14 +79,17 @@ async function end({ broker }: Login, transactions: readonly BrowserTransaction[
 	await Promise.all(transactions.map((transaction) => TokenBroker.endSignIn(broker, transaction)))
 }
 
-/** Signs the person in under a new session id, and ends every session this one replaces. */
+/**
+ * Signs the person in under a new session id, and ends every session this one replaces.
+ * @returns the id, where it is known
+ */
 async function enter(
 	ctx: Context,
 	{ broker, settings, session }: Login,
 	{ ticket, claims }: Extract<SignIn, { repeated: false }>,
 	startedFrom: string | undefined,
 	replaced: string | undefined,
-): Promise<void> {
+): Promise<string | undefined> {
 	const access = sessionAccess(ctx, session)
 	const before = startedFrom === undefined ? {} : await leave(access, startedFrom)
 	// In query mode the request brings a session as well: mostly the one the sign-in started from. It is ended here
@@ -94,7 +100,7 @@ async function enter(
 		if (left && left.partition !== replaced) await broker.signOut({ msal: left })
 
 	const kept = keptFor(ticket, before, settings.keepOnSignIn)
-	await access.renew({ ...kept, msal: ticket, msalClaims: claims })
+	return access.renew({ ...kept, msal: ticket, msalClaims: claims })
 }
 
 async function leave(access: SessionAccess, id: string): Promise<SessionData> {

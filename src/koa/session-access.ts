@@ -25,8 +25,8 @@ export interface SessionAccess {
 	read(id: string): Promise<SessionData | undefined>
 	/** Ends a session, the request's or another. */
 	end(id: string): Promise<void>
-	/** Puts data in place of all that the request's session holds, under a new id. */
-	renew(data: SessionData): Promise<void>
+	/** Puts data in place of all that the request's session holds, under a new id. @returns that, where it is known */
+	renew(data: SessionData): Promise<string | undefined>
 	/** Ends the request's session, the browser's part of it first. */
 	drop(): Promise<void>
 }
@@ -63,7 +63,10 @@ export function sessionAccess(ctx: Context, select: SelectSession): SessionAcces
 		return {
 			...own,
 			data: pickData(ctx.session ?? {}),
-			renew: (data) => renewKoaSession(ctx, data, own.id !== undefined),
+			renew: async (data) => {
+				await renewKoaSession(ctx, data, own.id === undefined ? undefined : 'regenerate')
+				return own.newest()
+			},
 			drop: async () => {
 				ctx.session = null
 			},
@@ -141,8 +144,13 @@ function foreignKoaSession(ctx: Context, options: KoaSessionOptions): SessionAcc
 		end: async (other) => {
 			await ofStore(() => store.destroy(other, { ctx }))
 		},
-		// Also a session that is new: with `autoCommit: false` nothing else stores it.
-		renew: (data) => ofStore(() => renewKoaSession(ctx, data, true)),
+		renew: (data) =>
+			ofStore(async () => {
+				// One that is new has a new id, which koa-session tells of none but those. With `autoCommit: false` nothing
+				// else stores it.
+				await renewKoaSession(ctx, data, session?.isNew ? 'manuallyCommit' : 'regenerate')
+				return session?.isNew ? session.externalKey : undefined
+			}),
 		drop: async () => {
 			ctx.session = null
 			if (options.autoCommit === false) await ofStore(() => session?.manuallyCommit())
@@ -161,14 +169,18 @@ async function ofStore<T>(work: () => T | Promise<T>): Promise<T> {
 	}
 }
 
-async function renewKoaSession(ctx: Context, data: SessionData, regenerate: boolean): Promise<void> {
+async function renewKoaSession(
+	ctx: Context,
+	data: SessionData,
+	store: 'regenerate' | 'manuallyCommit' | undefined,
+): Promise<void> {
 	ctx.session ??= {}
 	const session = ctx.session as KoaSession
 	empty(session, pickData(session))
 	Object.assign(session, data)
-	if (!regenerate) return
+	if (store === undefined) return
 	try {
-		await session.regenerate()
+		await session[store]()
 	} catch (error) {
 		// Else koa-session would store it under the id that was there before, which somebody else may have.
 		ctx.session = null
@@ -206,6 +218,7 @@ function applicationSession(ctx: Context, select: SelectSession, selected: objec
 					'`session: (ctx) => …` selects no session any more once regenerate() has given it a new id.',
 				)
 			Object.assign(renewed, dataOf(data))
+			return theRequests
 		},
 		drop: async () => {
 			await ofStore(destroy)

@@ -27,6 +27,8 @@ export interface MsalSession extends Middleware {
 export interface OwnSessions {
 	/** The id that the request brought, when its signature is good. */
 	readonly id: string | undefined
+	/** The id that a session of this request was given last, stored or not yet. */
+	newest(): string | undefined
 	/** Reads another session than the request's. */
 	read(id: string): Promise<SessionData | undefined>
 	/** Ends a session, the request's or another. */
@@ -262,6 +264,7 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 		requests.set(ctx.req, request)
 		ownByRequest.set(ctx.req, {
 			id,
+			newest: () => [...request.ids.values()].at(-1),
 			read: async (other) => (await load(keyOf(other)))?.data,
 			end: async (other) => {
 				const key = keyOf(other)

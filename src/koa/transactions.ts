@@ -33,6 +33,9 @@ export interface BrowserTransaction extends LoginTransaction {
 	readonly round?: number
 }
 
+/** The web session that a sign-in starts from. */
+type StartingPoint = Pick<LoginTransaction, 'sessionId' | 'partition'>
+
 /**
  * Sign-ins under way, in the browser: an anonymous visitor costs the store nothing. Sealed, so that nobody reads
  * the code verifier; bound by the seal to their own name and client id; `HttpOnly`; short-lived.
@@ -48,26 +51,24 @@ export function createTransactions(settings: Settings) {
 		return opened?.ok ? (JSON.parse(opened.plaintext) as BrowserTransaction) : undefined
 	}
 
+	/** Bytes of a cookie's line in the head, without its value. */
+	const lineBytes = cookieOf('').name.length + bytesBeside + settings.basePath.length
+
+	/** Sealed whole; or, where that is too long, leading to the front page. */
+	const seal = (name: string, transaction: BrowserTransaction, room: number): string => {
+		const sealed = (what: BrowserTransaction) => sealer.seal(purpose, name, JSON.stringify(what))
+		const whole = sealed(transaction)
+		return whole.length <= room ? whole : sealed({ ...transaction, returnTo: `${settings.basePath}/` })
+	}
+
 	return {
 		/** Keeps a transaction, and of the older ones the newest. @param url where the browser is sent */
 		begin(ctx: Context, transaction: BrowserTransaction, url: string): void {
 			const cookie = cookieOf(transaction.state)
-			const seal = (what: BrowserTransaction) => sealer.seal(purpose, cookie.name, JSON.stringify(what))
-			const lineBytes = cookie.name.length + bytesBeside + settings.basePath.length
 			const room = maxHead - url.length - lineBytes
-			const whole = seal(transaction)
-			const fits = whole.length <= room - leastCleared * lineBytes
-			const sealed = fits ? whole : seal({ ...transaction, returnTo: `${settings.basePath}/` })
+			const sealed = seal(cookie.name, transaction, room - leastCleared * lineBytes)
 			const cleared = Math.max(leastCleared, Math.floor((room - sealed.length) / lineBytes))
-			const older = Object.entries(readCookies(ctx.req))
-				.filter(([name]) => name.startsWith(prefix))
-				.slice(0, lookedAt)
-				.map(([name, value = '']) => ({
-					name,
-					bytes: name.length + value.length,
-					createdAt: open(name, value)?.createdAt ?? 0,
-				}))
-				.sort((a, b) => b.createdAt - a.createdAt)
+			const older = underWay(ctx)
 			let bytes = cookie.name.length + sealed.length
 			const surplus = older.filter(({ bytes: more }, index) => {
 				bytes += more
@@ -82,6 +83,29 @@ export function createTransactions(settings: Settings) {
 			takeNamed(ctx, [...new Set(states.map((state) => cookieOf(state).name))]),
 
 		/**
+		 * A sign-in is done: the others of this browser start from its session now, for its cookie does not come with the
+		 * provider's answer, and each has to end what it takes the place of. One that finds no room in the head ends.
+		 * @param path where the browser is sent
+		 */
+		startFrom(ctx: Context, done: BrowserTransaction, session: StartingPoint, path: string): void {
+			const others = underWay(ctx)
+				.flatMap(({ name, transaction }) => (transaction ? { name, transaction } : []))
+				.filter(({ transaction }) => transaction.state !== done.state)
+				.slice(0, newest - 1)
+			let room = maxHead - path.length - (others.length + 1) * lineBytes
+			for (const { name, transaction } of others) {
+				const { sessionId: _, ...begun } = transaction
+				const sealed = seal(name, { ...begun, ...session }, room)
+				const left = transaction.createdAt + transactionLifetime - Date.now()
+				if (sealed.length > room || left <= 0) clearCookie(ctx.res, named(name))
+				else {
+					setCookie(ctx.res, named(name), sealed, Math.ceil(left / 1000))
+					room -= sealed.length
+				}
+			}
+		},
+
+		/**
 		 * The one sign-in under way, when an answer has come that is not its own: it ends. Of several it cannot be said
 		 * which one was meant: they stay, and with them the other tabs.
 		 */
@@ -89,6 +113,19 @@ export function createTransactions(settings: Settings) {
 			const names = Object.keys(readCookies(ctx.req)).filter((name) => name.startsWith(prefix))
 			return names.length === 1 ? takeNamed(ctx, names) : []
 		},
+	}
+
+	/** What the request brings of sign-ins under way, the newest first. */
+	function underWay(ctx: Context) {
+		return Object.entries(readCookies(ctx.req))
+			.filter(([name]) => name.startsWith(prefix))
+			.slice(0, lookedAt)
+			.map(([name, value = '']) => ({
+				name,
+				bytes: name.length + value.length,
+				transaction: open(name, value),
+			}))
+			.sort((a, b) => (b.transaction?.createdAt ?? 0) - (a.transaction?.createdAt ?? 0))
 	}
 
 	function takeNamed(ctx: Context, names: readonly string[]): readonly BrowserTransaction[] {

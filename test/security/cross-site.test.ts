@@ -166,6 +166,7 @@ describe('in Chromium, with another site', () => {
 	] as const)
 		it(`A13: two tabs sign in, tab ${first + 1} first`, async () => {
 			const tabs = [await visit(), await context.newPage()] as const
+			const before = (await held()).length
 			await tabs[0].goto(`${app.origin}/user/login/first`)
 			await tabs[1].goto(`${app.origin}/user/login/second`)
 			await choose(tabs[first], 'Ada Lovelace')
@@ -178,6 +179,7 @@ describe('in Chromium, with another site', () => {
 			)
 			const left = (await context.cookies(app.origin)).filter(({ name }) => name.includes('msal-tx'))
 			assert.deepEqual(left, [])
+			assert.equal((await held()).length, before + 2, 'one session, with its tokens')
 		})
 
 	it('A13: the tab that cancels gets a page with a way to try again, and the other stays signed in', async () => {
