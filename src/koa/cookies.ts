@@ -93,11 +93,17 @@ export function leaveCookie(response: ServerResponse, cookie: Pick<CookieKind, '
 	else response.removeHeader('Set-Cookie')
 }
 
+/** Whether the response sets or deletes a cookie. */
+export function hasCookie(response: ServerResponse, cookie: Pick<CookieKind, 'name'>): boolean {
+	return otherCookies(response, cookie).length < cookieLines(response).length
+}
+
 function otherCookies(response: ServerResponse, { name }: Pick<CookieKind, 'name'>): string[] {
-	return [response.getHeader('Set-Cookie') ?? []]
-		.flat()
-		.map(String)
-		.filter((line) => !line.startsWith(`${name}=`))
+	return cookieLines(response).filter((line) => !line.startsWith(`${name}=`))
+}
+
+function cookieLines(response: ServerResponse): string[] {
+	return [response.getHeader('Set-Cookie') ?? []].flat().map(String)
 }
 
 /** Deletes a cookie, with the attributes that it was set with. */

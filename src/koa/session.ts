@@ -9,7 +9,7 @@ import { ticketOf } from '../session.js'
 import { type KoaMsalOptions, resolveSettings, type Settings } from '../settings.js'
 import { beforeHead } from './before-head.js'
 import { createCookieSignatures } from './cookie-signatures.js'
-import { clearCookie, leaveCookie, readCookieValues, sessionCookie, setCookie } from './cookies.js'
+import { clearCookie, hasCookie, leaveCookie, readCookieValues, sessionCookie, setCookie } from './cookies.js'
 import { isCrossSite } from './cross-site.js'
 import { keepHeadersOfErrors } from './error-headers.js'
 import { unprinted, unprintedWhenSaved } from './quiet-session.js'
@@ -276,10 +276,11 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 		let finished = false
 		const concerned = () => presented || request.cookie !== 'keep'
 		keepHeadersOfErrors(ctx, concerned)
-		// What is streamed past Koa has its head before the session is done.
+		// What is streamed past Koa has its head before the session is done; or after it, as what a middleware in front has
+		// had its say about: with our cookie in it, that is no other person's either.
 		beforeHead(
 			ctx.res,
-			() => !finished && concerned(),
+			() => (finished ? hasCookie(ctx.res, cookie) : concerned()),
 			() => finish(ctx, request, presented),
 		)
 		try {

@@ -6,7 +6,13 @@ import { Readable } from 'node:stream'
 import { after, before, describe, it } from 'node:test'
 import Koa, { type Context } from 'koa'
 import { createMsalSession } from '../../src/index.js'
-import { type Application, createApplication, createWorld, type World } from '../support/application.js'
+import {
+	type Application,
+	createApplication,
+	createWorld,
+	listen,
+	type World,
+} from '../support/application.js'
 import {
 	createSessionApplication,
 	request,
@@ -59,6 +65,18 @@ describe('B14: a shared cache in front, of an answer that is streamed past Koa',
 			if (ctx.query.end !== undefined) ctx.session = null
 			if (ctx.query.cache !== undefined) ctx.res.setHeader('Cache-Control', String(ctx.query.cache))
 			ctx.respond = false
+			if (name === 'later') {
+				const { head, own, removed } = ctx.query
+				setImmediate(() => {
+					if (removed !== undefined) ctx.res.removeHeader('Set-Cookie')
+					const headers = {
+						...(head !== undefined && { 'Cache-Control': String(head) }),
+						...(own !== undefined && { 'Set-Cookie': 'theirs=1' }),
+					}
+					ctx.res.writeHead(200, headers).end('streamed')
+				})
+				return undefined
+			}
 			if (name === 'own cache')
 				return void ctx.res.writeHead(200, { 'cache-control': 'private' }).end('streamed')
 			streams[name]?.(ctx)
@@ -109,6 +127,49 @@ describe('B14: a shared cache in front, of an answer that is streamed past Koa',
 			'no-store',
 			'but for one that sets a cookie',
 		)
+	})
+
+	it('is not kept, and keeps its cookie, when the head comes after the session is done', async () => {
+		for (const [path, cookies] of [
+			['/later?commit&cache=public', 1],
+			['/later?commit&head=public', 1],
+			['/later?commit&head=public&own', 2],
+			['/later?commit&head=public&removed', 0],
+		] as const) {
+			const { headers, lines } = await app.get(path)
+			assert.equal(lines.length, cookies, path)
+			assert.equal(headers.get('cache-control'), cookies > 0 ? 'no-store' : 'public', path)
+		}
+		const ended = await app.get('/later?end&head=public', (await app.get('/set')).cookie)
+		assert.deepEqual([ended.cleared, ended.headers.get('cache-control')], [true, 'no-store'])
+		const left = await app.get('/later?head=public', cookie)
+		assert.deepEqual([left.lines, left.headers.get('cache-control')], [[], 'public'])
+	})
+
+	it('is not kept when a middleware in front says so afterwards', async () => {
+		const session = createMsalSession(sessionOptions())
+		const koa = new Koa()
+		koa.use(async (ctx, next) => {
+			await next()
+			ctx.set('Cache-Control', 'public, max-age=60')
+		})
+		koa.use(session)
+		koa.use((ctx: Context) => {
+			if (ctx.path === '/begin') ctx.session.value = 'x'
+			ctx.body = 'x'
+		})
+		const server = createServer(koa.callback())
+		const origin = await listen(server)
+		try {
+			const begun = await request(`${origin}/begin`)
+			assert.ok(begun.cookie)
+			assert.equal(begun.headers.get('cache-control'), 'no-store')
+			const read = await request(origin, begun.cookie)
+			assert.equal(read.headers.get('cache-control'), 'public, max-age=60', 'as it is told')
+		} finally {
+			server.close()
+			await session.close()
+		}
 	})
 
 	it('is not kept over HTTP/2 either', async () => {
