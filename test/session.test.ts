@@ -2,6 +2,8 @@ import assert from 'node:assert/strict'
 import { createSecretKey, randomBytes } from 'node:crypto'
 import { createServer } from 'node:http'
 import { after, before, describe, it } from 'node:test'
+import { isNativeError } from 'node:util/types'
+import { runInNewContext } from 'node:vm'
 import Koa, { type Context } from 'koa'
 import createKoaSession from 'koa-session'
 import { BrokerError, createMsalSession, memoryTokenStore, redisTokenStore } from '../src/index.js'
@@ -36,6 +38,19 @@ before(async () => {
 	redis = await startRedis()
 })
 after(() => redis.stop())
+
+/** What may be thrown, and is not an Error like any other. */
+const odd: Readonly<Record<string, unknown>> = {
+	text: 'a text',
+	number: 42,
+	object: { status: 404, expose: true },
+	null: null,
+	undefined: undefined,
+	'another realm’s error': runInNewContext("Object.assign(new Error('x'), { status: 404, expose: true })"),
+	'an error with fixed headers': Object.defineProperty(new Error('x'), 'headers', {
+		value: { 'Cache-Control': 'public', 'set-cookie': 'theirs=1' },
+	}),
+}
 
 describe('ctx.session', () => {
 	for (const kind of ['memory', 'Redis'] as const)
@@ -125,6 +140,23 @@ describe('ctx.session', () => {
 				assert.deepEqual([thrown.status, thrown.cleared], [418, true])
 				assert.equal((await app.get('/get', cookie)).text, '{"body":{}}')
 			})
+
+			for (const [what, thrown] of Object.entries(odd))
+				it(`does the same when ${what} is thrown (B14)`, async () => {
+					const { cookie } = await app.get('/set?value=x')
+					app.errors.length = 0
+					const read = await app.get(`/odd?what=${what}`, cookie)
+					assert.deepEqual([read.cookie, read.headers.get('cache-control')], [undefined, 'no-store'])
+					const set = await app.get(`/odd?what=${what}&value=y`)
+					assert.deepEqual([set.status, set.headers.get('cache-control')], [read.status, 'no-store'])
+					assert.equal((await app.get('/get', set.cookie)).text, '{"body":{"value":"y"}}')
+					const ended = await app.get(`/odd?what=${what}&end`, cookie)
+					assert.deepEqual([ended.cleared, ended.headers.get('cache-control')], [true, 'no-store'])
+					// Koa tells of it in its own way.
+					assert.equal(app.errors.length, 3)
+					if (isNativeError(thrown)) assert.ok(app.errors.every((error) => error === thrown))
+					else assert.ok(app.errors.every(({ message }) => message.startsWith('non-error thrown: ')))
+				})
 
 			it('keeps the headers that an error brings along', async () => {
 				const { headers, cookie } = await app.get('/throw-headers')
@@ -703,6 +735,10 @@ async function answer(ctx: Context, gates: Map<string, ReturnType<typeof gate>>)
 		case '/end-and-throw':
 			ctx.session = null
 			return ctx.throw(418)
+		case '/odd':
+			if (ctx.query.value) session.value = ctx.query.value
+			if (ctx.query.end !== undefined) ctx.session = null
+			throw odd[String(ctx.query.what)]
 		case '/shared':
 			if (ctx.query.value) session.value = ctx.query.value
 			await wait('shared')

@@ -1,35 +1,32 @@
 import type { Context } from 'koa'
 import { BrokerError } from '../errors.js'
+import { beforeHead } from './before-head.js'
 import { isProtected, protection } from './page.js'
 
 /**
  * Koa removes all headers before it answers an error: with them the protection of this library's answers, and the
- * cookie of a session that was stored or ended all the same. It sets those that the error carries, but several
- * requests may share one error: ours are on it for the time of one synchronous call only, and not enumerable, so that
- * no log shows them.
+ * cookie of a session that was stored or ended all the same. They are put back as the head is written, whatever was
+ * thrown: Koa asks the error itself for headers, but several requests may share one, and what is no error has none.
  * @param isPersonal whether the request has to do with a session, so that no cache may keep even the application's errors
  */
 export function keepHeadersOfErrors(ctx: Context, isPersonal: () => boolean = () => false): void {
 	const { onerror } = ctx
-	ctx.onerror = (error: Error & { headers?: Record<string, unknown> }) => {
+	ctx.onerror = (error: Error) => {
 		// Node's parser puts what it could not read on its error, cookies and codes in it, and a log would print that.
 		if (error instanceof Error) Reflect.deleteProperty(error, 'rawPacket')
 		const isOurs = error instanceof BrokerError || isProtected(ctx)
-		if (!(error instanceof Error) || ctx.headerSent || !(isOurs || isPersonal()))
-			return onerror.call(ctx, error)
-		const own = Object.getOwnPropertyDescriptor(error, 'headers')
-		const cookies = ctx.res.getHeader('Set-Cookie')
-		const value = {
-			...error.headers,
-			...(isOurs ? protection : { 'Cache-Control': 'no-store' }),
-			...(cookies !== undefined && { 'Set-Cookie': cookies }),
+		// Koa calls this without an error, too, when a request has ended.
+		if (error && !ctx.headerSent && (isOurs || isPersonal())) {
+			const cookies = ctx.res.getHeader('Set-Cookie')
+			beforeHead(
+				ctx.res,
+				() => true,
+				() => {
+					ctx.set(isOurs ? protection : { 'Cache-Control': 'no-store' })
+					if (cookies !== undefined) ctx.res.setHeader('Set-Cookie', cookies)
+				},
+			)
 		}
-		Reflect.defineProperty(error, 'headers', { value, configurable: true })
-		try {
-			onerror.call(ctx, error)
-		} finally {
-			if (own) Reflect.defineProperty(error, 'headers', own)
-			else Reflect.deleteProperty(error, 'headers')
-		}
+		onerror.call(ctx, error)
 	}
 }

@@ -299,7 +299,8 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 				owed.set(key, true)
 				payLater()
 			}
-			throw error
+			// Koa takes these two for no error, and would never answer.
+			throw error ?? new Error(`non-error thrown: ${error}`)
 		} finally {
 			finish(ctx, request, presented)
 			finished = true
