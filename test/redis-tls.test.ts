@@ -155,7 +155,9 @@ describe('Redis over TLS', () => {
 			secrets,
 			redis: `rediss://localhost:${port}`,
 		}
-		const one = await BrokerProcess.start(options, { NODE_EXTRA_CA_CERTS: write('ca.pem', certificates.ca) })
+		const one = await BrokerProcess.start(options, {
+			env: { NODE_EXTRA_CA_CERTS: write('ca.pem', certificates.ca) },
+		})
 		try {
 			const user = { tenantId: world.standIn.tenantId, username: 'nobody@contoso.example' }
 			assert.deepEqual(await one.ask({ do: 'sessions', user }), [])

@@ -11,7 +11,7 @@ import {
 } from '../../src/index.js'
 import type { ProcessOptions } from '../fixtures/broker-process.js'
 import { createWorld, type World } from '../support/application.js'
-import { BrokerProcess } from '../support/broker-process.js'
+import { BrokerProcess, type Surroundings } from '../support/broker-process.js'
 import type { Whereabouts } from '../support/expire.js'
 import { type StartRedisOptions, startRedis, type TestRedis } from '../support/redis.js'
 
@@ -30,7 +30,7 @@ export interface Setting {
 	readonly broker: TokenBroker
 	options(overrides?: Partial<ProcessOptions>): ProcessOptions
 	/** Starts a process that is closed together with the setting. */
-	start(overrides?: Partial<ProcessOptions>, env?: Readonly<Record<string, string>>): Promise<BrokerProcess>
+	start(overrides?: Partial<ProcessOptions>, surroundings?: Surroundings): Promise<BrokerProcess>
 	signIn(loginHint?: string): Promise<Session>
 	where(session: Session, secret?: string): Whereabouts
 	close(): Promise<void>
@@ -66,8 +66,8 @@ export async function createSetting(
 		redis,
 		broker,
 		options,
-		async start(overrides, env) {
-			const one = await BrokerProcess.start(options(overrides), env)
+		async start(overrides, surroundings) {
+			const one = await BrokerProcess.start(options(overrides), surroundings)
 			processes.add(one)
 			return one
 		},

@@ -177,13 +177,7 @@ describe('F9: a clock that is wrong', { timeout: 120_000 }, () => {
 	})
 	const startAt = (offset: number) => {
 		writeFileSync(file, String(offset))
-		return setting.start(
-			{},
-			{
-				// Its threads have no environment, and the flags of their process.
-				NODE_OPTIONS: `--import ${preload}?file=${encodeURIComponent(file)}`,
-			},
-		)
+		return setting.start({}, { preloads: [`${preload}?file=${encodeURIComponent(file)}`] })
 	}
 	const refreshes = () => setting.world.standIn.count('token', 'refresh_token')
 

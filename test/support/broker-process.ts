@@ -5,23 +5,32 @@ import type { Order, ProcessOptions, Reply } from '../fixtures/broker-process.js
 
 const program = fileURLToPath(new URL('../fixtures/broker-process.js', import.meta.url))
 
+/** What a process finds beside its options. */
+export interface Surroundings {
+	readonly env?: NodeJS.ProcessEnv
+	/** Modules that the process and its threads load first. */
+	readonly preloads?: readonly string[]
+}
+
 /** A real process with a broker of its own. */
 export class BrokerProcess {
 	readonly child: ChildProcess
 	readonly #answers = new Map<number, (result: unknown) => void>()
 	#last = 0
 
-	private constructor(options: ProcessOptions, env: NodeJS.ProcessEnv) {
+	private constructor(options: ProcessOptions, { env, preloads = [] }: Surroundings) {
 		this.child = fork(program, {
 			env: { PATH: process.env.PATH, BROKER_OPTIONS: JSON.stringify(options), ...env },
+			// Flags, and not NODE_OPTIONS: the worker threads have those of their process, and no environment.
+			execArgv: preloads.map((file) => `--import=${file}`),
 		})
 		this.child.on('message', ({ id, result }: { id: number; result: unknown }) =>
 			this.#answers.get(id)?.(result),
 		)
 	}
 
-	static async start(options: ProcessOptions, env: NodeJS.ProcessEnv = {}): Promise<BrokerProcess> {
-		const started = new BrokerProcess(options, env)
+	static async start(options: ProcessOptions, surroundings: Surroundings = {}): Promise<BrokerProcess> {
+		const started = new BrokerProcess(options, surroundings)
 		await Promise.race([
 			new Promise((resolve) => started.#answers.set(0, resolve)),
 			once(started.child, 'exit').then(() => {

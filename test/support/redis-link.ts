@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 /** A way over TCP to a Redis, on which whatever can happen to a network happens. */
 export interface RedisLink {
@@ -14,6 +15,8 @@ export interface RedisLink {
 	cutAfter(bytes: number): Promise<void>
 	/** Each answer is, by this chance, cut off with its connection. `random` is between 0 and 1. */
 	cutAtRandom(chance: number, random: () => number): void
+	/** Every connection is cut, and new ones are too as soon as they are made, until told otherwise. */
+	refuse(refuses: boolean): void
 	/** Every connection that there is now leads nowhere any more; new ones pass. */
 	lose(): void
 	/** New connections lead to another server, as when a name gets another address. */
@@ -29,6 +32,7 @@ export async function createLink(path: string): Promise<RedisLink> {
 	let latency = 0
 	let left: { bytes: number; readonly cut: () => void } | undefined
 	let unlucky = () => false
+	let refuses = false
 	const pairs = new Set<readonly [Socket, Socket]>()
 
 	/** What of an answer passes; not all of it: the connection ends behind it. */
@@ -44,12 +48,14 @@ export async function createLink(path: string): Promise<RedisLink> {
 		return part
 	}
 	const server = createServer((near) => {
+		if (refuses) return void near.resetAndDestroy()
 		connections++
 		const far = connect(target)
 		const pair = [near, far] as const
 		pairs.add(pair)
 		near.setNoDelay().pipe(far)
-		let nextAt = 0
+		let last = Promise.resolve()
+		let onTheirWay = 0
 		far.on('data', (answer: Buffer) => {
 			if (near.destroyed || !pairs.has(pair)) return
 			const part = passing(answer)
@@ -58,10 +64,15 @@ export async function createLink(path: string): Promise<RedisLink> {
 				near.write(part)
 				if (part.length < answer.length) near.end().destroySoon()
 			}
-			// What was sent later never arrives earlier.
-			nextAt = Math.max(nextAt, performance.now() + latency)
-			if (latency === 0 && nextAt <= performance.now()) deliver()
-			else setTimeout(deliver, nextAt - performance.now())
+			if (latency === 0 && onTheirWay === 0) return deliver()
+			// One after the other: of two timers the one that was set later may fire first.
+			const due = performance.now() + latency
+			onTheirWay++
+			last = last.then(async () => {
+				await sleep(Math.max(0, due - performance.now()))
+				onTheirWay--
+				deliver()
+			})
 		})
 		for (const socket of pair)
 			socket
@@ -91,6 +102,10 @@ export async function createLink(path: string): Promise<RedisLink> {
 		},
 		cutAtRandom(chance, random) {
 			unlucky = () => chance > 0 && random() < chance
+		},
+		refuse(from) {
+			refuses = from
+			if (refuses) for (const pair of pairs) for (const socket of pair) socket.destroy()
 		},
 		lose() {
 			for (const [near, far] of pairs) {

@@ -1,0 +1,148 @@
+// npm run chaos: draws faults and pairs of faults for CHAOS_SECONDS (default 300) under load, and holds what must hold
+// whatever happens. CHAOS_SEED repeats a run's faults.
+import assert from 'node:assert/strict'
+import { randomInt } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import {
+	clockFaults,
+	type Fault,
+	processFaults,
+	providerFaults,
+	redisFaults,
+	threadFaults,
+} from '../faults/faults.js'
+import { createRig, type Rig, type SignedIn } from '../faults/rig.js'
+import { findLosses, holdTokens, isGood, isRefused, recoveryTime, Traffic, tally } from '../faults/traffic.js'
+
+const seed = Number(process.env.CHAOS_SEED || randomInt(2 ** 31))
+const seconds = Number(process.env.CHAOS_SECONDS || 300)
+const rate = Number(process.env.CHAOS_RATE || 100)
+
+/** Milliseconds: in which two faults begin, which a fault lasts at most, in which all must be well again. */
+const [apart, longest, recovery] = [1000, 4000, 5000]
+
+interface Drawn {
+	readonly group: string
+	readonly name: string
+	readonly fault: Fault
+}
+
+const groups: Readonly<Record<string, Readonly<Record<string, Fault>>>> = {
+	Redis: redisFaults,
+	'the provider': providerFaults,
+	'a thread': threadFaults,
+	'a process': processFaults,
+	'the clock': clockFaults,
+}
+
+/** One fault, or two of different parts. */
+function draw(random: () => number): Drawn[] {
+	const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)] as T
+	const names = Object.keys(groups)
+	const first = pick(names)
+	const chosen = random() < 0.5 ? [first] : [first, pick(names.filter((name) => name !== first))]
+	return chosen.map((group) => {
+		const [name, fault] = pick(Object.entries(groups[group] ?? {}))
+		return { group, name, fault }
+	})
+}
+
+/** Signs somebody out, by a browser. @returns whether they were told that it is done */
+async function signOut({ places }: Rig, { cookie }: SignedIn): Promise<boolean> {
+	const { origin } = places.find(({ running }) => running) ?? { origin: '' }
+	const response = await fetch(`${origin}/user/logout`, { headers: { cookie }, redirect: 'manual' })
+	return response.status === 303
+}
+
+/** Who has signed out gets nothing, from no process, by ticket or by cookie. */
+async function requireGone(rig: Rig, { session, cookie }: SignedIn): Promise<void> {
+	for (const { running, origin } of rig.places) {
+		const [reply] = (await running?.acquire([session])) ?? []
+		assert.ok(!reply || 'error' in reply, 'a session that was signed out is answered a token')
+		const response = await fetch(`${origin}/token`, { headers: { cookie } })
+		assert.notEqual(response.status, 200, 'a cookie that was signed out is answered a token')
+	}
+}
+
+/** Breaks something, mends it, and looks at everything. @returns what it was, for the log */
+async function round(rig: Rig, totals: Record<string, Record<string, number>>): Promise<string> {
+	const { random } = rig
+	const drawn = draw(random)
+	const traffic = new Traffic(rig, rate)
+	const crashed = rig.crashes.length
+	traffic.start()
+	await sleep(500)
+	const leaves = rig.signedIn[Math.floor(random() * rig.signedIn.length)] as SignedIn
+	const begun = drawn.map(async ({ fault }, at) => {
+		await sleep(at * random() * apart)
+		await fault.begin(rig)
+	})
+	await sleep(random() * longest)
+	// Before the processes are replaced, so perhaps of none of those that will be asked.
+	const told = await signOut(rig, leaves).catch(() => false)
+	await Promise.all(begun)
+	for (const { fault } of drawn) await fault.end(rig)
+	const back = performance.now()
+	await sleep(recovery + 1000)
+	await traffic.stop()
+	for (const [kind, words] of Object.entries(tally(traffic.requests)))
+		for (const [word, count] of Object.entries(words)) {
+			totals[kind] ??= {}
+			totals[kind][word] = (totals[kind][word] ?? 0) + count
+		}
+	const others = traffic.requests.filter(({ who }) => who !== leaves)
+	const ended = drawn.some(({ group }) => group === 'a process')
+	const odd = others.filter((one) => !isGood(one) && !isRefused(one) && !(ended && one.word === 'killed'))
+	assert.deepEqual(tally(odd), {}, 'whatever fails says: try again')
+	assert.equal(traffic.wrong, 0, 'tokens of somebody else')
+	const late = recoveryTime(others, back)
+	assert.ok(late <= recovery, `back after ${late} ms`)
+	assert.deepEqual(rig.crashes.slice(crashed), [], 'processes that ended by themselves')
+
+	const losses = await findLosses(
+		rig,
+		traffic,
+		drawn.some(({ group }) => group === 'a thread'),
+	)
+	// A process that ends while the store is away takes with it what only it has.
+	const unsaved = ended && drawn.some(({ group }) => group === 'Redis')
+	for (const { who, excuse } of losses) {
+		if (who !== leaves) assert.ok(excuse ?? unsaved, `the session of ${who.person.name} is lost`)
+		await rig.replace(who)
+	}
+	if (told || losses.some(({ who }) => who === leaves)) await requireGone(rig, leaves)
+	await holdTokens(rig)
+	const lost = losses.filter(({ who }) => who !== leaves)
+	const excuses = lost.map(({ excuse }) => excuse ?? 'its process ended while the store was away')
+	return [
+		drawn.map(({ group, name }) => `${group} ${name}`).join(' and '),
+		`back after ${Math.round(late)} ms`,
+		...(lost.length > 0 ? [`lost ${lost.length}: ${[...new Set(excuses)].join(', ')}`] : []),
+	].join('; ')
+}
+
+console.log(`chaos: seed ${seed}, ${seconds} s, ${rate} requests a second`)
+const began = performance.now()
+const elapsed = () => (performance.now() - began) / 1000
+const processes = 1 + (seed % 4)
+const rig = await createRig({ seed, processes })
+console.log(`${processes} process${processes === 1 ? '' : 'es'}, ${rig.signedIn.length} people`)
+const unhandled: unknown[] = []
+process.on('unhandledRejection', (error) => unhandled.push(error))
+const totals: Record<string, Record<string, number>> = {}
+let rounds = 0
+try {
+	await holdTokens(rig)
+	for (; elapsed() < seconds; rounds++)
+		console.log(`${elapsed().toFixed(0)} s, round ${rounds + 1}: ${await round(rig, totals)}`)
+	assert.deepEqual(unhandled, [], 'rejections that nobody has taken')
+} catch (error) {
+	console.error(error)
+	console.error(`chaos: failed in round ${rounds + 1}; again: CHAOS_SEED=${seed} npm run chaos`)
+	process.exitCode = 1
+} finally {
+	await Promise.race([rig.close(), sleep(20_000, undefined, { ref: false })])
+}
+console.log(JSON.stringify({ rounds, requests: totals, tokensOfOthers: 0 }, null, 2))
+if (process.exitCode !== 1) console.log(`chaos: everything holds, seed ${seed}, ${rounds} rounds`)
+process.exit()

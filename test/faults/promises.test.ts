@@ -1,0 +1,142 @@
+import assert from 'node:assert/strict'
+import { after, before, describe, it, type TestContext } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { TokenBroker } from '../../src/index.js'
+import { percentile } from './account.js'
+import { type Fault, providerFaults, redisFaults, threadFaults } from './faults.js'
+import { createRig, deadlines, type Rig } from './rig.js'
+import {
+	findLosses,
+	holdTokens,
+	isGood,
+	isRefused,
+	type Kind,
+	recoveryTime,
+	refusalTime,
+	Traffic,
+	tally,
+} from './traffic.js'
+
+/** Milliseconds: before a fault, with it, and after it. */
+const [healthy, broken, afterwards] = [1000, 5000, 6000]
+/** Of a fault, and of what comes back: what began just then is of both times. */
+const settling = 250
+
+type Statistics = TokenBroker['statistics']
+
+/** What one fault came to, at 200 requests a second. */
+interface Run {
+	readonly during: ReturnType<Traffic['between']>
+	readonly of: (...kinds: Kind[]) => ReturnType<Traffic['between']>
+	/** Milliseconds from the end of the fault till nothing failed any more. */
+	readonly recovery: number
+	/** What failed, from the beginning of the fault on, with the milliseconds since then. */
+	readonly failed: readonly { readonly kind: Kind; readonly word: string; readonly after: number }[]
+}
+
+describe('200 requests a second', { timeout: 600_000 }, () => {
+	let rig: Rig
+	before(async () => {
+		rig = await createRig({ seed: 20_261_128, processes: 2 })
+	})
+	after(() => rig?.close())
+
+	/** Breaks a part under load, mends it, and holds what holds of every fault. */
+	async function breakUnderLoad(t: TestContext, fault: Fault): Promise<Run> {
+		const { crashes } = rig
+		await holdTokens(rig)
+		const traffic = new Traffic(rig)
+		traffic.start()
+		await sleep(healthy)
+		const from = performance.now()
+		await fault.begin(rig)
+		await sleep(broken)
+		const back = performance.now()
+		await fault.end(rig)
+		await sleep(afterwards)
+		await traffic.stop()
+		const { requests, wrong } = traffic
+		const during = traffic.between(from + settling, back - settling)
+		const of = (...kinds: Kind[]) => during.filter(({ kind }) => kinds.includes(kind))
+		const recovery = recoveryTime(requests, back)
+		const losses = await findLosses(rig, traffic, Object.values<Fault>(threadFaults).includes(fault))
+		await Promise.all(losses.map(({ who }) => rig.replace(who)))
+		t.diagnostic(
+			JSON.stringify({
+				during: tally(during),
+				refusedWithin: Math.round(refusalTime(during)),
+				visitsRefusedWithin: Math.round(refusalTime(of('visit'))),
+				recovery: Math.round(recovery),
+				lost: losses.map(({ excuse }) => excuse ?? 'nobody knows why'),
+			}),
+		)
+		assert.ok(during.length > 0.9 * 200 * ((back - from - 2 * settling) / 1000), 'the rate is held')
+		const odd = requests.filter((one) => !isGood(one) && !isRefused(one))
+		assert.deepEqual(tally(odd), {}, 'whatever fails says: try again')
+		assert.deepEqual(crashes, [])
+		assert.equal(wrong, 0, 'tokens of somebody else')
+		assert.deepEqual(
+			losses.filter(({ excuse }) => excuse === undefined),
+			[],
+			'sessions that are lost',
+		)
+		const failed = traffic
+			.between(from)
+			.filter((one) => !isGood(one))
+			.map(({ kind, word, at }) => ({ kind, word, after: Math.round(at - from) }))
+		return { during, of, recovery, failed }
+	}
+	const assertAll = (requests: Run['during'], what: string) => {
+		const bad = requests.filter((one) => !isGood(one))
+		assert.ok(requests.length > 0, what)
+		assert.deepEqual(tally(bad), {}, what)
+	}
+
+	for (const [what, fault] of Object.entries(redisFaults))
+		it(`E1, E3: Redis ${what}: held tokens and pages are served, the rest is refused in a second, and back in two`, async (t) => {
+			const { of, recovery, during } = await breakUnderLoad(t, fault)
+			assertAll(of('held'), 'who holds a valid token is served')
+			assertAll(of('page'), 'anonymous pages are as ever')
+			assert.ok(of('renewed').some(isRefused), 'the fault struck')
+			// Who came in the first second may have waited for the lease of a refresh that the fault broke off.
+			const late = during.filter(({ at }) => at >= (during[0]?.at ?? 0) + deadlines.lease)
+			assert.ok(refusalTime(late) <= 1000, `refused within ${refusalTime(late)} ms`)
+			assert.ok(recovery <= 2000, `back after ${recovery} ms`)
+		})
+
+	for (const [what, fault] of Object.entries(providerFaults))
+		it(`F1, F3, F5: the provider ${what}: valid tokens are served, the rest is refused by the deadline, and back in five seconds`, async (t) => {
+			const { of, recovery, during } = await breakUnderLoad(t, fault)
+			assertAll(of('held', 'page', 'visit'), 'nothing else needs the provider')
+			const slowest = percentile(
+				of('renewed').map(({ ms }) => ms),
+				1,
+			)
+			assert.ok(slowest <= deadlines.provider + 1000, `answered within ${slowest} ms`)
+			if (what !== 'is slow') assert.ok(of('renewed').some(isRefused), 'the fault struck')
+			else assertAll(of('renewed'), 'slow, and in time')
+			assert.ok(during.length > 0)
+			assert.ok(recovery <= 5000, `back after ${recovery} ms`)
+		})
+
+	for (const [what, fault] of Object.entries(threadFaults))
+		it(`H1, H2, H4, H5: a worker thread ${what}: its own tasks fail, and another is there in a second`, async (t) => {
+			const failures = async () => {
+				const statistics = await Promise.all(
+					rig.places.map(({ running }) => running?.ask({ do: 'statistics' }) as Promise<Statistics>),
+				)
+				return statistics.map(({ workerFailures }) => workerFailures)
+			}
+			const before = await failures()
+			const { of, failed } = await breakUnderLoad(t, fault)
+			t.diagnostic(JSON.stringify(failed))
+			const more = (await failures()).map((count, at) => count - (before[at] ?? 0))
+			assert.deepEqual(more, [1, 1], 'one thread of each process has ended')
+			assertAll(of('held', 'page'), 'held tokens need no thread')
+			const stuck = what === 'loops' ? deadlines.task : 0
+			for (const { word, after } of failed) {
+				assert.ok(['ERR_WORKER_FAILED', 'ERR_OVERLOADED', '503'].includes(word), word)
+				assert.ok(after <= stuck + 1000, `${word} after ${after} ms`)
+			}
+		})
+})

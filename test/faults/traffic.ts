@@ -1,0 +1,245 @@
+import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { BrokerProcess } from '../support/broker-process.js'
+import { percentile } from './account.js'
+import type { Place, Rig, SignedIn } from './rig.js'
+
+/**
+ * What somebody does: a caller that holds its session asks the broker for a token that is valid (`held`) or for a new
+ * one (`renewed`); a browser with a session wants a token (`visit`), one without a page (`page`).
+ */
+export type Kind = 'held' | 'renewed' | 'visit' | 'page'
+
+/** How often each is done, of a hundred. */
+const shares: Readonly<Record<Kind, number>> = { held: 40, renewed: 15, visit: 20, page: 25 }
+
+/** Milliseconds after which a request hangs. */
+const patience = 15_000
+
+/** A request that has ended. */
+export interface Request {
+	readonly kind: Kind
+	readonly who: SignedIn
+	readonly process: BrokerProcess
+	/** When it began, of `performance.now()`. */
+	readonly at: number
+	readonly ms: number
+	/** What the provider's log has a refresh under. */
+	readonly correlationId: string
+	/** How: an outcome, the code of an error, a status; `killed` when the process ended, `hung` when nothing came. */
+	readonly word: string
+}
+
+/** Words of what went well. */
+const good = new Set(['hit', 'stale', 'inflight', 'cached', 'refreshed', '200'])
+
+/** Words of what says: try again. Nothing else may come of a fault. */
+const again = new Set([
+	...['ERR_STORE_UNAVAILABLE', 'ERR_IDP_UNAVAILABLE', 'ERR_OVERLOADED', 'ERR_WORKER_FAILED'],
+	...['ERR_BROKER_CLOSED', '503'],
+])
+
+export const isGood = ({ word }: Request) => good.has(word)
+/** Refused, and told to try again. */
+export const isRefused = ({ word }: Request) => again.has(word)
+
+/** Requests at a rate, whatever becomes of those before: as the people of an application make them. */
+export class Traffic {
+	readonly requests: Request[] = []
+	/** Tokens that were somebody else's. */
+	wrong = 0
+	readonly #rig: Rig
+	readonly #rate: number
+	readonly #underWay = new Set<Promise<void>>()
+	readonly #waiting = new WeakMap<BrokerProcess, Set<(word: string) => void>>()
+	#timer: NodeJS.Timeout | undefined
+
+	/** @param rate requests per second */
+	constructor(rig: Rig, rate = 200) {
+		this.#rig = rig
+		this.#rate = rate
+	}
+
+	start(): void {
+		const began = performance.now()
+		let sent = 0
+		this.#timer = setInterval(() => {
+			for (const due = ((performance.now() - began) * this.#rate) / 1000; sent < due; sent++) this.#send()
+		}, 5)
+	}
+
+	/** Sends no more, and waits for what is under way. */
+	async stop(): Promise<void> {
+		clearInterval(this.#timer)
+		await Promise.all(this.#underWay)
+	}
+
+	/** Those that began in that time, of `performance.now()`. */
+	between(from: number, to = Number.POSITIVE_INFINITY): Request[] {
+		return this.requests.filter(({ at }) => at >= from && at < to)
+	}
+
+	#send(): void {
+		const { random, signedIn, places } = this.#rig
+		const up = places.filter(({ running }) => running !== undefined)
+		const place = up[Math.floor(random() * up.length)]
+		const kind = draw(random)
+		// Whose token is renewed never holds one for as long as a fault lasts, so these are others.
+		const half = Math.floor(signedIn.length / 2)
+		const who = signedIn[Math.floor(random() * half) + (kind === 'renewed' ? half : 0)]
+		if (!place?.running || !who) return
+		const sent = this.#ask(kind, who, place, place.running).finally(() => this.#underWay.delete(sent))
+		this.#underWay.add(sent)
+	}
+
+	async #ask(kind: Kind, who: SignedIn, place: Place, process: BrokerProcess): Promise<void> {
+		const at = performance.now()
+		const correlationId = randomUUID()
+		let took: number | undefined
+		const waiting = this.#waitingFor(process)
+		let end = (_word: string) => {}
+		const ended = new Promise<string>((resolve) => {
+			end = resolve
+		})
+		const timer = setTimeout(() => end('hung'), patience)
+		waiting.add(end)
+		const answered =
+			kind === 'held' || kind === 'renewed'
+				? this.#acquire(process, who, kind === 'renewed', correlationId).then(({ word, ms }) => {
+						took = ms
+						return word
+					})
+				: this.#visit(`${place.origin}/${kind === 'visit' ? 'token' : ''}`, kind, who).catch(() =>
+						place.running === process ? 'no answer' : 'killed',
+					)
+		const word = await Promise.race([answered, ended])
+		clearTimeout(timer)
+		waiting.delete(end)
+		this.requests.push({ kind, who, process, at, ms: took ?? performance.now() - at, correlationId, word })
+	}
+
+	/** What to call when the process ends. */
+	#waitingFor(process: BrokerProcess): Set<(word: string) => void> {
+		let waiting = this.#waiting.get(process)
+		if (!waiting) {
+			const all = new Set<(word: string) => void>()
+			process.child.once('exit', () => {
+				for (const end of all) end('killed')
+			})
+			this.#waiting.set(process, all)
+			waiting = all
+		}
+		return waiting
+	}
+
+	/** `ms` as measured in the process: what a call takes its caller. */
+	async #acquire(process: BrokerProcess, who: SignedIn, forceRefresh: boolean, correlationId: string) {
+		const [reply] = await process.acquire([who.session], { forceRefresh, correlationId })
+		if (!reply) throw new Error('no reply')
+		if ('error' in reply) {
+			const { error, ms } = reply
+			const mute = again.has(error) && error !== 'ERR_BROKER_CLOSED' && reply.retryAfter === undefined
+			return { word: mute ? `${error} without retryAfter` : error, ms }
+		}
+		this.#check(reply, who)
+		return { word: reply.outcome, ms: reply.ms }
+	}
+
+	async #visit(url: string, kind: Kind, who: SignedIn): Promise<string> {
+		const response = await fetch(url, {
+			redirect: 'manual',
+			headers: kind === 'visit' ? { cookie: who.cookie } : {},
+			signal: AbortSignal.timeout(patience),
+		})
+		const text = await response.text()
+		if (response.status === 200 && kind === 'visit') this.#check(JSON.parse(text), who)
+		if (response.status === 503 && !response.headers.has('retry-after')) return '503 without Retry-After'
+		return String(response.status)
+	}
+
+	#check(reply: { readonly holder: string; readonly objectId: string }, { person }: SignedIn): void {
+		if (reply.holder !== person.oid || reply.objectId !== person.oid) this.wrong++
+	}
+}
+
+function draw(random: () => number): Kind {
+	let left = random() * 100
+	for (const [kind, share] of Object.entries(shares) as [Kind, number][]) {
+		left -= share
+		if (left < 0) return kind
+	}
+	return 'held'
+}
+
+/** Has every process hold a token of everybody. */
+export async function holdTokens({ places, signedIn }: Rig): Promise<void> {
+	const sessions = signedIn.map(({ session }) => session)
+	for (const { running } of places)
+		for (const reply of (await running?.acquire(sessions)) ?? [])
+			if ('error' in reply) throw new Error(`A token could not be had: ${reply.error}`)
+}
+
+/** How many requests of each kind ended how. */
+export function tally(requests: readonly Request[]): Record<string, Record<string, number>> {
+	const counts: Record<string, Record<string, number>> = {}
+	for (const { kind, word } of requests) {
+		counts[kind] ??= {}
+		counts[kind][word] = (counts[kind][word] ?? 0) + 1
+	}
+	return counts
+}
+
+/** Milliseconds that 99 of 100 were refused within; NaN when none was. */
+export function refusalTime(requests: readonly Request[]): number {
+	return percentile(
+		requests.filter(isRefused).map(({ ms }) => ms),
+		0.99,
+	)
+}
+
+/** Milliseconds from a time until the last request began that failed. */
+export function recoveryTime(requests: readonly Request[], from: number): number {
+	return Math.max(0, ...requests.filter((one) => one.at >= from && !isGood(one)).map(({ at }) => at - from))
+}
+
+/** A session that is lost, and what excuses it; nothing does when that is `undefined`. */
+export interface Loss {
+	readonly who: SignedIn
+	readonly excuse: string | undefined
+}
+
+/**
+ * Who can get no new token any more, when every part is well again; what fails for now is tried for ten seconds. The
+ * provider takes each refresh token once: one whose answer was lost on its way, or with its thread, is nobody's.
+ * @param threadsEnd whether a thread was made to end
+ */
+export async function findLosses(rig: Rig, { requests }: Traffic, threadsEnd = false): Promise<Loss[]> {
+	const process = rig.places.find(({ running }) => running)?.running
+	if (!process) throw new Error('There is no process to ask.')
+	const taken = new Set(
+		rig.standIn.log
+			.filter(({ status }) => status === 200 || status === undefined)
+			.map(({ correlationId }) => correlationId),
+	)
+	// A thread that is ill keeps its tasks beyond their deadline before it ends.
+	const ofThread = ['ERR_WORKER_FAILED', ...(threadsEnd ? ['ERR_OVERLOADED'] : [])]
+	const excuseOf = (who: SignedIn) => {
+		const theirs = requests.filter((one) => one.who === who)
+		const unheard = theirs.filter(({ correlationId }) => taken.has(correlationId)).map(({ word }) => word)
+		if (unheard.includes('ERR_IDP_UNAVAILABLE')) return 'the answer was lost on its way'
+		if (unheard.some((word) => ofThread.includes(word))) return 'the thread ended in mid-refresh'
+		if (theirs.some(({ word }) => word === 'killed')) return 'the process was killed in mid-refresh'
+		return undefined
+	}
+	const losses: Loss[] = []
+	const look = async (who: SignedIn) => {
+		for (const end = performance.now() + 10_000; ; await sleep(200)) {
+			const [reply] = await process.acquire([who.session], { forceRefresh: true })
+			if (!reply || !('error' in reply)) return
+			if (!again.has(reply.error) || performance.now() > end)
+				return void losses.push({ who, excuse: excuseOf(who) })
+		}
+	}
+	await Promise.all(rig.signedIn.map(look))
+	return losses
+}
