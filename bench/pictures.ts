@@ -13,8 +13,10 @@ export interface Picture {
 	readonly isCommitted: boolean
 }
 
+type Colours = Readonly<Record<string, string>>
+
 /** An arm's colour is the same in all pictures (Okabe and Ito's, told apart by all eyes), and so is its place. */
-const colours: Readonly<Record<string, string>> = {
+const armColours: Colours = {
 	broker: '#0072b2',
 	map: '#009e73',
 	noop: '#8a8a8a',
@@ -53,7 +55,7 @@ export function drawPictures(results: Results): Picture[] {
 
 const usersAxis = { label: 'users', read: (params: Params) => params.sessions }
 
-interface Content {
+export interface Content {
 	readonly name: string
 	readonly title: string
 	readonly subtitle: string
@@ -61,6 +63,8 @@ interface Content {
 	readonly legend: readonly string[]
 	readonly options: Plot.PlotOptions
 	readonly isCommitted?: boolean
+	/** By names in the legend. Default: the arms'. */
+	readonly colours?: Colours
 }
 
 /** Operations per second of each scenario and arm, at a glance. */
@@ -368,10 +372,10 @@ function drawMemory(one: CaseResult | undefined): Picture | undefined {
 				Plot.lineY(memory.rss, {
 					x: 'sessions',
 					y: 'mebibytes',
-					stroke: colours.broker ?? null,
+					stroke: armColours.broker ?? null,
 					strokeWidth: 2,
 				}),
-				Plot.dot(memory.rss, { x: 'sessions', y: 'mebibytes', fill: colours.broker ?? null, r: 3 }),
+				Plot.dot(memory.rss, { x: 'sessions', y: 'mebibytes', fill: armColours.broker ?? null, r: 3 }),
 			],
 		},
 	})
@@ -393,18 +397,19 @@ function logAxis(label: string, values: readonly number[]): Plot.ScaleOptions {
 	return { type: 'log', label: `${label} (log) →`, ticks: logTicks(values), tickFormat: number }
 }
 
-const placeOf = (arm: string) => Object.keys(colours).indexOf(arm)
+const placeOf = (arm: string) => Object.keys(armColours).indexOf(arm)
 
 const bitsOf = ({ params }: CaseResult) =>
 	params.credential === 'certificate' ? `, RSA ${params.rsaBits}, store: ${params.store}` : ''
 const rateOf = ({ params }: CaseResult) => params.fixedRate?.arrivalsPerSecond
 
 function armsOf(rows: readonly { readonly arm: string }[]): string[] {
-	return Object.keys(colours).filter((name) => rows.some(({ arm }) => arm === name))
+	return Object.keys(armColours).filter((name) => rows.some(({ arm }) => arm === name))
 }
 
 /** Title, what the colours mean, and the plot, as one picture. */
-function draw({ name, title, subtitle, legend, options, isCommitted = false }: Content): Picture {
+export function draw(content: Content): Picture {
+	const { name, title, subtitle, legend, options, isCommitted = false, colours = armColours } = content
 	const plot = Plot.plot({
 		document: document as never,
 		width: width - 16,
