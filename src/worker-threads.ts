@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Worker } from 'node:worker_threads'
 import { Piscina } from 'piscina'
 import { BrokerError } from './errors.js'
+import { TaskQueue } from './task-queue.js'
 
 /** Heap of one worker, in MiB. A cache blob is under one MiB; a worker that needs this much is ill. */
 const workerHeap = 256
@@ -21,6 +22,10 @@ const failingTimeout = 2000
 /** Milliseconds until threads that did not load are tried again: at first, and at most. */
 const firstPause = 250
 const longestPause = 10_000
+
+/** Under which piscina's queue sees something of a task; a thread never does. */
+const queueOptions = Piscina.queueOptionsSymbol
+const ofPromised = {}
 
 /** Threads that are told apart by their heartbeats. */
 const beatSlots = 256
@@ -128,7 +133,7 @@ export class WorkerThreads {
 			)
 		this.#inFlight++
 		try {
-			return await this.#pool.run(message)
+			return await this.#pool.run(promised ? { ...message, [queueOptions]: ofPromised } : message)
 		} catch (cause) {
 			throw translate(cause)
 		} finally {
@@ -151,6 +156,7 @@ export class WorkerThreads {
 			minThreads: threads,
 			maxThreads: threads,
 			concurrentTasksPerWorker: concurrency,
+			taskQueue: new TaskQueue((task) => Reflect.get(task, queueOptions) === ofPromised),
 			// The default freezes a worker's timers and sockets between tasks.
 			atomics: 'disabled',
 			recordTiming: false,
