@@ -256,6 +256,11 @@ export async function inTime<T>(work: Promise<T>): Promise<T> {
 /** Why the last attempt to connect failed, while there is no connection. */
 const refusals = new WeakMap<RedisClient, Error>()
 
+/** Whether what stands under a key is of another type, so nothing of ours, whoever has put it there. */
+export function isWrongType({ cause }: { readonly cause?: unknown }): boolean {
+	return replyOf(cause)?.message.startsWith('WRONGTYPE') === true
+}
+
 /** For whoever runs the application. What follows the first word of an error of Redis may quote a key. */
 function whyNot(client: RedisClient, cause: unknown): string {
 	const reply = replyOf(cause)

@@ -1,6 +1,6 @@
 import { Cluster, type Redis, type Result } from 'ioredis'
 import type { WireError } from '../src/errors.js'
-import { onRedis, type RedisClient } from '../src/redis-client.js'
+import { isWrongType, onRedis, type RedisClient } from '../src/redis-client.js'
 import { partitionKey, writeBeside } from '../src/redis-partition.js'
 import type { ScanPosition, StoredBlob } from '../src/wire.js'
 import type { CommitAnswer, Opening, PartitionStore } from './partition-store.js'
@@ -187,11 +187,6 @@ function once(work: () => void): () => void {
 	}
 }
 
-/** Whether what was asked for is no hash, so nothing of ours, whoever has put it there. */
-function isWrongType({ cause }: { readonly cause?: unknown }): boolean {
-	return cause instanceof Error && cause.message.startsWith('WRONGTYPE')
-}
-
 /**
  * Partitions in Redis.
  * @param leaseTime milliseconds
@@ -333,14 +328,24 @@ export function createRedisStore(
 
 	const indexKey = (name: string) => `${namespace}:i:${name}`
 
+	/** Works on the entries of a name. Where something else stands, it goes first: a sign-out or sign-in is not to fail for it. */
+	const onEntries = <T>(key: string, work: () => Promise<T>): Promise<T> =>
+		onRedis(client, work).catch((error) => {
+			if (!isWrongType(error)) throw error
+			return onRedis(client, async () => {
+				await client.del(key)
+				return work()
+			})
+		})
+
 	/**
 	 * From the names of users to their partitions: sorted sets, by the end of their life, so that the ended can be
 	 * dropped. In other slots than these, so it is a hint: what it says is looked at.
 	 */
 	const index = {
-		add: (name: string, partition: string, expiresOn: number) =>
-			onRedis(client, async () => {
-				const key = indexKey(name)
+		add: (name: string, partition: string, expiresOn: number) => {
+			const key = indexKey(name)
+			return onEntries(key, async () => {
 				const replies = await client
 					.multi()
 					.zremrangebyscore(key, 0, Date.now())
@@ -350,20 +355,22 @@ export function createRedisStore(
 					.pexpireat(key, expiresOn, 'GT')
 					.exec()
 				throwFirst(replies)
-			}),
+			})
+		},
 		/** Takes out of one name's entries, up to a time, those whose partitions are gone. @returns how many */
 		prune: (key: string, settledBefore: number) =>
-			onRedis(client, async () => {
+			onEntries(key, async () => {
 				const listed = await client.zrangebyscore(key, '-inf', settledBefore)
 				const alive = await Promise.all(listed.map((partition) => client.hexists(tokensKey(partition), 'v')))
 				const orphans = listed.filter((_, at) => alive[at] !== 1)
 				return orphans.length === 0 ? 0 : client.zrem(key, ...orphans)
 			}),
 		remove: (name: string, partition: string) =>
-			onRedis(client, async () => {
+			onEntries(indexKey(name), async () => {
 				await client.zrem(indexKey(name), partition)
 			}),
-		list: (name: string) => onRedis(client, () => client.zrangebyscore(indexKey(name), Date.now(), '+inf')),
+		list: (name: string) =>
+			onEntries(indexKey(name), () => client.zrangebyscore(indexKey(name), Date.now(), '+inf')),
 	}
 
 	return {
@@ -408,11 +415,19 @@ export function createRedisStore(
 			const [, kind = '', name = ''] = /^:([a-z]):(.*)$/.exec(key.slice(namespace.length)) ?? []
 			return { kind, name: name.replace(/^\{(.*)\}$/, '$1') }
 		},
-		readSealed: (key: string) => onRedis(client, () => client.get(key)),
+		/** Empty for what stands there and is no text. */
+		readSealed: (key: string) =>
+			onRedis(client, () => client.get(key)).catch((error) => {
+				if (isWrongType(error)) return ''
+				throw error
+			}),
 		/** Removes a value if it is still what was read. */
 		removeUnchanged: (key: string, sealed: string) =>
 			onRedis(client, async () => {
 				await client.eval(removeUnchangedScript, 1, key, sealed)
+			}).catch(async (error) => {
+				if (!isWrongType(error)) throw error
+				await onRedis(client, () => client.del(key))
 			}),
 		exists: (partition: string) =>
 			onRedis(client, async () => (await client.hexists(tokensKey(partition), 'v')) === 1).catch((error) => {

@@ -1,11 +1,12 @@
 import redisStore from 'koa-redis'
 import type { MemoryTokenStore } from '../memory-token-store.js'
-import { closeRedis, onRedis, openRedis } from '../redis-client.js'
+import { closeRedis, isWrongType, onRedis, openRedis } from '../redis-client.js'
 import { partitionKey, writeBeside } from '../redis-partition.js'
 import type { RedisTokenStore } from '../redis-token-store.js'
 
 /** Where sealed sessions are kept. Times are milliseconds. */
 export interface SessionBackend {
+	/** What stands there and is no text is removed. */
 	get(key: string): Promise<string | undefined>
 	create(key: string, sealed: string, lifetime: number): Promise<void>
 	/** Writes only over what is there: a slow request must not bring back a session that was ended meanwhile. */
@@ -63,7 +64,12 @@ export function createRedisBackend({ connection }: RedisTokenStore, namespace: s
 	const store = redisStore({ client, serialize: String, unserialize: String })
 	store.on('error', () => {})
 	return {
-		get: (key) => onRedis(client, async () => (await store.get(key)) ?? undefined),
+		get: (key) =>
+			onRedis(client, async () => (await store.get(key)) ?? undefined).catch(async (error) => {
+				if (!isWrongType(error)) throw error
+				await onRedis(client, () => client.del(key))
+				return undefined
+			}),
 		create: (key, sealed, lifetime) => onRedis(client, () => store.set(key, sealed, lifetime)),
 		replace: (key, sealed, lifetime) =>
 			onRedis(client, async () => (await client.set(key, sealed, 'PX', Math.ceil(lifetime), 'XX')) === 'OK'),

@@ -86,6 +86,40 @@ describe('H4: what stands in Redis where the tokens of a session should', { time
 		assert.equal(await client.exists(keyOf(victim)), 0)
 	})
 
+	it('E8: an index of another type: keeps nobody from signing in or out, and is made anew', async () => {
+		const own = await setting.signIn()
+		const { account } = own.msal
+		const user = { tenantId: account.tenantId, objectId: account.objectId }
+		const spoil = async () => {
+			const keys = await client.keys(`${setting.where(own).namespace}:i:*`)
+			assert.ok(keys.length > 0)
+			for (const [at, key] of keys.entries()) {
+				await client.del(key)
+				await (at % 2 ? client.set(key, 'x') : client.rpush(key, 'x', 'y'))
+			}
+		}
+		await spoil()
+		assert.deepEqual(await setting.broker.sessions.find(user), [])
+		await spoil()
+		const next = await setting.signIn()
+		const found = (await setting.broker.sessions.find(user)).map(({ partition }) => partition)
+		assert.ok(found.includes(next.msal.partition))
+		await spoil()
+		await one.ask({ do: 'signOut', session: next })
+		assert.equal(await client.exists(keyOf(next)), 0)
+		await setting.signIn()
+		await spoil()
+		await setting.broker.sessions.clean()
+		assert.deepEqual(await client.keys(`${setting.where(own).namespace}:i:*`), [])
+	})
+
+	it('E8: a web session of another type: is cleaned away as damaged', async () => {
+		const { namespace } = setting.where(await setting.signIn())
+		for (const kind of ['s', 'o']) await client.rpush(`${namespace}:${kind}:x`, 'x')
+		assert.equal((await setting.broker.sessions.clean()).damaged, 2)
+		assert.deepEqual(await client.exists(`${namespace}:s:x`, `${namespace}:o:x`), 0)
+	})
+
 	it('E8: of another type: is a sign-out, and can be signed out of', async () => {
 		const foreign = [(key: string) => client.set(key, 'x'), (key: string) => client.rpush(key, 'x', 'y')]
 		for (const put of foreign) {
