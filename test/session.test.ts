@@ -445,6 +445,7 @@ describe('a stored session', () => {
 		client = redis.client()
 		app = await createSessionApplication({ store: redisTokenStore({ path: redis.path }) }, (ctx) => {
 			if (ctx.path === '/set') Object.assign(ctx.session, ctx.query)
+			if (ctx.path === '/large') ctx.session.value = 'x'.repeat(Number(ctx.query.length))
 			return JSON.parse(JSON.stringify(ctx.session))
 		})
 	})
@@ -586,6 +587,28 @@ describe('a stored session', () => {
 			assert.deepEqual([changed.status, changed.text], [200, '{"body":{"value":"y","more":"z"}}'], data)
 		}
 		assert.equal(({} as { x?: unknown }).x, undefined)
+	})
+
+	it('is anonymous and removed, unopened, when it is too long; none is stored that is (H4)', async (t) => {
+		const warnings = t.mock.method(process, 'emitWarning', () => {})
+		const sealer = createSealer([createSecretKey(Buffer.from(secret))], sessionClientId)
+		const { cookie, key } = await stored('x')
+		const text = JSON.stringify({ deadline: Date.now() + 60_000, data: { value: 'y'.repeat(1_048_576) } })
+		const before = (await client.get(key)) ?? ''
+		for (const value of [sealer.seal('session', key, text), `AQ${'A'.repeat(30_000_000)}`]) {
+			await client.set(key, value)
+			for (let i = 0; i < 3; i++) assert.equal((await app.get('/', cookie)).text, '{"body":{}}')
+			assert.equal(await client.exists(key), 0)
+		}
+		assert.equal(warnings.mock.callCount(), 2)
+		await client.set(key, before)
+		app.errors.length = 0
+		const refused = await app.get('/large?length=1048576', cookie)
+		assert.deepEqual([refused.status, refused.lines], [500, []])
+		assert.match(String(app.errors[0]), /longer than 1 MiB/)
+		assert.equal(await client.get(key), before)
+		assert.equal((await app.get('/large?length=700000', cookie)).status, 200)
+		assert.equal((await app.get('/', cookie)).text.length, 700_000 + '{"body":{"value":""}}'.length)
 	})
 
 	it('is anonymous and removed when something else stands under its key (E8)', async () => {

@@ -68,6 +68,12 @@ export function ownSessionsOf(ctx: Context): OwnSessions | undefined {
 /** How often a session that is only read is told to the store to live on: 1/100 of its idle time. */
 const touchesPerIdleTime = 100
 
+/**
+ * Characters of a sealed session at most, some 780 KB of JSON. What is longer would be read and opened by each of its
+ * requests: it is removed, and none is stored.
+ */
+const longestSealed = 1_048_576
+
 /** Bytes of sessions that are kept opened, about: some 10,000 of them. */
 const openedBytes = 16 * 1_048_576
 
@@ -124,6 +130,11 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 	const load = async (key: string): Promise<ReturnType<typeof parseData>> => {
 		const sealed = await backend.get(key)
 		if (sealed === undefined) return undefined
+		if (sealed.length > longestSealed) {
+			process.emitWarning('a session is too long and was removed, unopened', 'KoaMsalWarning')
+			await backend.remove(key)
+			return undefined
+		}
 		const result = open(key, sealed)
 		if (!result.ok) {
 			if (result.reason === 'damaged') await backend.remove(key)
@@ -194,6 +205,8 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 				const lifetime = Math.min(idleTimeout, request.deadline - Date.now())
 				const data = JSON.stringify({ deadline: request.deadline, data: pickData(session) })
 				const sealed = sealer.seal('session', key, data)
+				if (sealed.length > longestSealed)
+					throw new BrokerError('ERR_CONFIG', 'A session is longer than 1 MiB, sealed. Keep less in it.')
 				if (lifetime <= 0) {
 					request.ended = true
 					await backend.remove(key)
