@@ -138,6 +138,7 @@ interface Server {
 		readonly cert?: unknown
 		readonly pfx?: unknown
 		readonly minVersion?: unknown
+		readonly secureProtocol?: unknown
 		readonly ciphers?: unknown
 	}
 }
@@ -178,9 +179,17 @@ function isOpen({ password, tls }: Server): boolean {
 	return !password && tls?.cert === undefined && tls?.pfx === undefined
 }
 
-/** RFC 8996; OpenSSL's security level 0 allows everything. */
-function isWeak({ minVersion, ciphers }: NonNullable<Server['tls']>): boolean {
-	return minVersion === 'TLSv1' || minVersion === 'TLSv1.1' || /SECLEVEL=0/i.test(String(ciphers))
+/**
+ * RFC 8996; OpenSSL's security level 0 allows everything, and each `secureProtocol` of Node's but that of TLS 1.2 allows
+ * older versions.
+ */
+function isWeak({ minVersion, secureProtocol, ciphers }: NonNullable<Server['tls']>): boolean {
+	return (
+		minVersion === 'TLSv1' ||
+		minVersion === 'TLSv1.1' ||
+		(secureProtocol !== undefined && !/^TLSv1_2_/.test(String(secureProtocol))) ||
+		/SECLEVEL=0/i.test(String(ciphers))
+	)
 }
 
 function tellsItsPassword(proxy: KeyObject): boolean {

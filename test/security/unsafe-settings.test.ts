@@ -194,6 +194,14 @@ describe('a setting that takes a protection away', () => {
 				'store.tls.minVersion',
 				() => redis({ host: 'redis.example', port: 6379, password, tls: { minVersion: 'TLSv1' } }),
 			],
+			...['TLSv1_method', 'TLSv1_1_client_method', 'TLS_method'].map(
+				(secureProtocol) =>
+					[
+						`a version of TLS that is broken, by its method (${secureProtocol})`,
+						'store.tls.minVersion',
+						() => redis({ host: 'redis.example', port: 6379, password, tls: { secureProtocol } }),
+					] as const,
+			),
 			['a proxy’s user alone', 'network.proxy', () => ({ network: { proxy: 'http://user@proxy.example' } })],
 			[
 				'another port of Microsoft Graph’s host',
@@ -253,7 +261,7 @@ describe('a setting that takes a protection away', () => {
 		['a Redis behind a socket', () => redis({ path: '/run/redis.sock' })],
 		[
 			'a Redis that knows its clients by certificate',
-			() => redis({ host: 'a.example', tls: clientCertificate }),
+			() => redis({ host: 'a.example', tls: { ...clientCertificate, secureProtocol: 'TLSv1_2_method' } }),
 		],
 		[
 			'sentinels with TLS',
