@@ -78,7 +78,7 @@ export async function createRotatingProvider(count: number, latency: number, lif
 			token_type: 'Bearer',
 			scope: grantedScopes,
 			expires_in: life,
-			access_token: `${made.accessToken}.${index}.${generations[index]}`,
+			access_token: `${made.accessToken}-${index}-${generations[index]}`,
 			refresh_token: refreshToken(index),
 			id_token: made.idToken,
 			client_info: made.clientInfo,
