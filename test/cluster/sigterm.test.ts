@@ -5,10 +5,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { expire, readCache } from '../support/expire.js'
 import { createSetting, type Session, type Setting } from './setting.js'
 
-const rounds = Number(process.env.ROUNDS ?? 10)
+// The promise is about a hundred rounds; elsewhere some show that it works.
+const rounds = Number(process.env.ROUNDS ?? (process.env.TEST_SUITE === 'faults' ? 100 : 10))
 
 /** Under strict rotation: a refresh that is not stored is a session that is lost. */
-describe('G5: SIGTERM while 50 sessions are being refreshed', { timeout: 170_000 }, () => {
+describe('G5: SIGTERM while 50 sessions are being refreshed', { timeout: 600_000 }, () => {
 	let setting: Setting
 	let sessions: Session[]
 	before(async () => {

@@ -10,6 +10,8 @@ export interface Fault {
 }
 
 const nothing = () => {}
+const running = (places: readonly Place[]) => places.filter((place) => place.running !== undefined)
+const pick = <T>(random: () => number, list: readonly T[]) => list[Math.floor(random() * list.length)]
 const call =
 	(...command: readonly [string, ...string[]]) =>
 	async ({ redis }: Rig) => {
@@ -49,9 +51,9 @@ export const providerFaults = {
 	'answers by half': injected({ grant: 'refresh_token', halfBody: true }),
 } satisfies Record<string, Fault>
 
-/** One thread of each process. */
+/** One thread of one process: one that loops takes a core of the machine, and there are two. */
 const sabotage = (what: Sabotage): Fault => ({
-	begin: ({ places }) => Promise.all(places.map(({ running }) => running?.ask({ do: 'sabotage', what }))),
+	begin: ({ places, random }) => pick(random, running(places))?.running?.ask({ do: 'sabotage', what }),
 	end: nothing,
 })
 
@@ -66,8 +68,7 @@ const replaced = (signal: 'SIGTERM' | 'SIGKILL'): Fault => {
 	let place: Place | undefined
 	return {
 		async begin(rig) {
-			const up = rig.places.filter(({ running }) => running !== undefined)
-			place = up[Math.floor(rig.random() * up.length)]
+			place = pick(rig.random, running(rig.places))
 			if (place) await rig.stop(place, signal)
 		},
 		async end(rig) {

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { TokenBroker } from '../../src/index.js'
 import { percentile } from './account.js'
 import { type Fault, providerFaults, redisFaults, threadFaults } from './faults.js'
-import { createRig, deadlines, type Rig } from './rig.js'
+import { createRig, deadlines, type Rig, type SignedIn } from './rig.js'
 import {
 	findLosses,
 	holdTokens,
@@ -31,7 +31,7 @@ interface Run {
 	/** Milliseconds from the end of the fault till nothing failed any more. */
 	readonly recovery: number
 	/** What failed, from the beginning of the fault on, with the milliseconds since then. */
-	readonly failed: readonly { readonly kind: Kind; readonly word: string; readonly after: number }[]
+	readonly failed: readonly { readonly who: SignedIn; readonly word: string; readonly after: number }[]
 }
 
 describe('200 requests a second', { timeout: 600_000 }, () => {
@@ -55,12 +55,13 @@ describe('200 requests a second', { timeout: 600_000 }, () => {
 		await fault.end(rig)
 		await sleep(afterwards)
 		await traffic.stop()
-		const { requests, wrong } = traffic
-		const during = traffic.between(from + settling, back - settling)
-		const of = (...kinds: Kind[]) => during.filter(({ kind }) => kinds.includes(kind))
-		const recovery = recoveryTime(requests, back)
 		const losses = await findLosses(rig, traffic, Object.values<Fault>(threadFaults).includes(fault))
 		await Promise.all(losses.map(({ who }) => rig.replace(who)))
+		const excused = new Set(losses.filter(({ excuse }) => excuse !== undefined).map(({ who }) => who))
+		const requests = traffic.requests.filter(({ who }) => !excused.has(who))
+		const during = requests.filter(({ at }) => at >= from + settling && at < back - settling)
+		const of = (...kinds: Kind[]) => during.filter(({ kind }) => kinds.includes(kind))
+		const recovery = recoveryTime(requests, back)
 		t.diagnostic(
 			JSON.stringify({
 				during: tally(during),
@@ -70,20 +71,15 @@ describe('200 requests a second', { timeout: 600_000 }, () => {
 				lost: losses.map(({ excuse }) => excuse ?? 'nobody knows why'),
 			}),
 		)
-		assert.ok(during.length > 0.9 * 200 * ((back - from - 2 * settling) / 1000), 'the rate is held')
+		assert.ok(traffic.between(from, back).length > (0.9 * 200 * (back - from)) / 1000, 'the rate is held')
 		const odd = requests.filter((one) => !isGood(one) && !isRefused(one))
 		assert.deepEqual(tally(odd), {}, 'whatever fails says: try again')
 		assert.deepEqual(crashes, [])
-		assert.equal(wrong, 0, 'tokens of somebody else')
-		assert.deepEqual(
-			losses.filter(({ excuse }) => excuse === undefined),
-			[],
-			'sessions that are lost',
-		)
-		const failed = traffic
-			.between(from)
-			.filter((one) => !isGood(one))
-			.map(({ kind, word, at }) => ({ kind, word, after: Math.round(at - from) }))
+		assert.equal(traffic.wrong, 0, 'tokens of somebody else')
+		assert.equal(losses.length - excused.size, 0, 'sessions that are lost')
+		const failed = requests
+			.filter((one) => one.at >= from && !isGood(one))
+			.map(({ who, word, at }) => ({ who, word, after: Math.round(at - from) }))
 		return { during, of, recovery, failed }
 	}
 	const assertAll = (requests: Run['during'], what: string) => {
@@ -129,14 +125,22 @@ describe('200 requests a second', { timeout: 600_000 }, () => {
 			}
 			const before = await failures()
 			const { of, failed } = await breakUnderLoad(t, fault)
-			t.diagnostic(JSON.stringify(failed))
 			const more = (await failures()).map((count, at) => count - (before[at] ?? 0))
-			assert.deepEqual(more, [1, 1], 'one thread of each process has ended')
+			assert.deepEqual(more.toSorted(), [0, 1], 'one thread has ended')
 			assertAll(of('held', 'page'), 'held tokens need no thread')
-			const stuck = what === 'loops' ? deadlines.task : 0
-			for (const { word, after } of failed) {
-				assert.ok(['ERR_WORKER_FAILED', 'ERR_OVERLOADED', '503'].includes(word), word)
-				assert.ok(after <= stuck + 1000, `${word} after ${after} ms`)
-			}
+			// One that is ill takes tasks until it ends.
+			const ill = ['loops', 'runs out of memory'].includes(what) ? deadlines.task : 0
+			const ofThread = failed.filter(({ word }) => word === 'ERR_WORKER_FAILED')
+			const last = Math.max(0, ...ofThread.map(({ after }) => after))
+			t.diagnostic(`${ofThread.length} tasks failed, the last ${last} ms after the fault`)
+			assert.ok(last <= ill + 1000, `a task failed after ${last} ms`)
+			// Whose refresh it had waits till its lease has run out, and may wait too long.
+			const theirs = new Set(ofThread.map(({ who }) => who))
+			const others = failed.filter(({ who, word }) => !theirs.has(who) && word !== 'ERR_OVERLOADED')
+			assert.deepEqual(
+				others.map(({ word }) => word),
+				[],
+				'nobody else fails',
+			)
 		})
 })
