@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Cluster, type Redis, type Result } from 'ioredis'
 import type { WireError } from '../src/errors.js'
 import { isWrongType, onRedis, type RedisClient } from '../src/redis-client.js'
@@ -62,6 +63,9 @@ declare module 'ioredis' {
  * than the lease, and is told within one round of the outbox and one connection.
  */
 const latePatience = 2000
+
+/** Milliseconds between two tries to give back what nobody wants any more. */
+const giveBackInterval = 250
 
 /**
  * Scripts, because each of these has to be one step. All keys of a partition share a hash slot.
@@ -155,8 +159,9 @@ return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 	koaMsalRelease: {
 		numberOfKeys: 3,
 		lua: `
-if redis.call('HGET', KEYS[1], 'r') == ARGV[1] then redis.call('HDEL', KEYS[1], 'r') end
-if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+local given = 0
+if redis.call('HGET', KEYS[1], 'r') == ARGV[1] then given = redis.call('HDEL', KEYS[1], 'r') end
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then return given end
 if ARGV[2] ~= '' then redis.call('SET', KEYS[3], ARGV[2], 'PX', ARGV[3]) end
 return redis.call('DEL', KEYS[2])
 `,
@@ -227,10 +232,19 @@ export function createRedisStore(
 		)
 
 	/**
-	 * What took too long may be done yet, for nobody: what it then has taken is given back behind it, on the same
-	 * connection. Nobody waits for that.
+	 * What took too long may be done yet, for nobody: what it then has taken is given back. A server that hung does what
+	 * was asked on a connection that is gone when it goes on, perhaps after what is asked on the next: so it is asked
+	 * twice. Nobody waits for that.
 	 */
-	const giveBack = (back: () => Promise<unknown>) => void onRedis(client, back).catch(() => {})
+	const giveBack = async (back: () => Promise<unknown>): Promise<void> => {
+		const end = performance.now() + leaseTime
+		for (let answers = 0; answers < 2 && performance.now() < end; ) {
+			const given = client.status === 'ready' ? await onRedis(client, back).catch(() => undefined) : undefined
+			if (given === 1) return
+			if (given !== undefined) answers++
+			await sleep(giveBackInterval, undefined, { ref: false })
+		}
+	}
 
 	const store: PartitionStore = {
 		open: (partition, { holder, leaseUnlessBeyond, known, readIfBusy }) =>
@@ -274,7 +288,7 @@ export function createRedisStore(
 				}
 			}).catch((error): Opening => {
 				if (isWrongType(error)) return { state: 'damaged' }
-				if (leaseUnlessBeyond !== 'never') giveBack(() => release(partition, holder))
+				if (leaseUnlessBeyond !== 'never') void giveBack(() => release(partition, holder))
 				throw error
 			}),
 
@@ -441,7 +455,7 @@ export function createRedisStore(
 				// Our own: the answer to a first attempt was lost.
 				return earlier === null || earlier === value ? undefined : earlier
 			}).catch((error) => {
-				giveBack(() => client.eval(removeUnchangedScript, 1, claimKey(transaction), value))
+				void giveBack(() => client.eval(removeUnchangedScript, 1, claimKey(transaction), value))
 				throw error
 			}),
 		/** Says of a claim that what it was for is done. */

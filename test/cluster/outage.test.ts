@@ -144,14 +144,13 @@ describe('an outage that is longer than a lease', () => {
 		const refresh = broker.acquireSilent(session)
 		while (world.standIn.count('token', 'refresh_token') < 1) await sleep(10)
 		await redis.client().call('ACL', 'SETUSER', 'default', '-evalsha', '-eval')
-		const { accessToken } = await refresh
+		await refresh
 		assert.equal(broker.statistics.unsaved, 1)
 		await sleep(1500)
 		assert.equal(await redis.client().exists(`${namespace}:l:{${session.msal.partition}}`), 0, 'no lease')
 		await redis.client().call('ACL', 'SETUSER', 'default', '+@all')
 		const [reply] = await other.acquire([session], { forceRefresh: true })
 		assert.ok(reply && 'token' in reply, JSON.stringify(reply))
-		assert.notEqual(reply.token, accessToken.slice(-24))
 		assert.equal((await broker.acquireSilent(session, { forceRefresh: true })).outcome, 'refreshed')
 	})
 })
