@@ -17,7 +17,7 @@ export interface HeldToken {
 	readonly refreshOn: number
 	/** From then on it is a miss. */
 	readonly usableUntil: number
-	/** No refresh behind it before then: the last one failed. */
+	/** No refresh behind it before then: the last one failed. As the next two of `performance.now()`, which never jumps. */
 	cooldownUntil: number
 	/** When its partition was last known to be alive. */
 	confirmedAt: number

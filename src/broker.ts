@@ -320,12 +320,8 @@ export class TokenBroker {
 			const now = Date.now()
 			const held = this.#held.get(ticket.partition, scopes.key, scopes.wanted, request.claims, now)
 			if (held) {
-				if (held.confirmedAt < this.#heardSince() && now - held.askedAt >= confirmationInterval) {
-					held.askedAt = now
-					const asked = await abortable(this.#confirm(ticket.partition), request.signal)
-					if (asked) held.confirmedAt = now
-					else held.askedAt = now - confirmationInterval + storeIsDownFor
-				}
+				if (held.confirmedAt < this.#heardSince())
+					await this.#confirmHeld(ticket.partition, held, request.signal)
 				return this.#answerHeld(ticket, scopes, held, now)
 			}
 		}
@@ -337,12 +333,21 @@ export class TokenBroker {
 		return withOutcome(token, 'inflight')
 	}
 
+	/** Asks whether a held token's session is alive, unless that was asked a short while ago. @throws ERR_SIGNED_OUT */
+	async #confirmHeld(partition: string, held: HeldToken, signal: AbortSignal | undefined): Promise<void> {
+		const now = performance.now()
+		if (now - held.askedAt < confirmationInterval) return
+		held.askedAt = now
+		if (await abortable(this.#confirm(partition), signal)) held.confirmedAt = now
+		else held.askedAt = now - confirmationInterval + storeIsDownFor
+	}
+
 	#answerHeld(ticket: SessionTicket, scopes: NormalisedScopes, held: HeldToken, now: number): AcquiredToken {
 		if (now < held.refreshOn) {
 			publishAcquisition(hit)
 			return held.token
 		}
-		if (now >= held.cooldownUntil) this.#refreshBehind(ticket, scopes, held)
+		if (performance.now() >= held.cooldownUntil) this.#refreshBehind(ticket, scopes, held)
 		publishAcquisition(() => ({ outcome: 'stale', duration: 0 }))
 		return withOutcome(held.token, 'stale')
 	}
@@ -366,7 +371,7 @@ export class TokenBroker {
 		const confirmedAt = this.#alive.get(partition)
 		if (confirmedAt !== undefined && confirmedAt >= this.#heardSince()) return true
 		return this.#looks.join(partition, '', async (look) => {
-			const askedAt = Date.now()
+			const askedAt = performance.now()
 			const { exists } = await this.#pool.run('exists', { partition })
 			// Signed out while we looked: what we saw is past.
 			if (look.abandoned) return false
@@ -464,7 +469,7 @@ export class TokenBroker {
 			if (previous !== undefined && result.leavesPrevious) this.#owed.keep(previous, { account })
 			const scopes = normaliseScopes(transaction.scopes)
 			const keep = (whose: SignedInAccount) =>
-				this.#keep(partition, whose, scopes, result.token, 'refreshed', Date.now())
+				this.#keep(partition, whose, scopes, result.token, 'refreshed', performance.now())
 			const token = keep(account)
 			const ticket = await this.#describe({ partition, account })
 			// What was signed out meanwhile is held no longer, and is not to be again.
@@ -648,8 +653,7 @@ export class TokenBroker {
 		return this.#flights.join(partition, key, async (flight) => {
 			const { store, pool } = this.#settings
 			const started = performance.now()
-			const confirmedAt = Date.now()
-			const deadline = confirmedAt + pool.taskTimeout - wayBack
+			const deadline = Date.now() + pool.taskTimeout - wayBack
 			const step = (how: Step) => {
 				return this.#withFreshCredential(async () => {
 					const stored = store.kind === 'memory' ? store.read(partition) : undefined
@@ -713,7 +717,7 @@ export class TokenBroker {
 				scopes,
 				result.token,
 				result.outcome,
-				confirmedAt,
+				started,
 				request.claims,
 			)
 		})
@@ -749,7 +753,7 @@ export class TokenBroker {
 
 	/** Nobody waits for this one, and nobody hears of its failure: the held token is still good. */
 	#refreshBehind(ticket: SessionTicket, scopes: NormalisedScopes, held: HeldToken): void {
-		held.cooldownUntil = Date.now() + refreshCooldown
+		held.cooldownUntil = performance.now() + refreshCooldown
 		// Not forced: another process may have replaced the token already.
 		this.#acquire(ticket, scopes, {}, held.token.expiresOn.getTime()).result.catch(() => {})
 	}
@@ -785,7 +789,7 @@ export class TokenBroker {
 			usableUntil,
 			cooldownUntil: 0,
 			confirmedAt,
-			askedAt: 0,
+			askedAt: Number.NEGATIVE_INFINITY,
 		})
 		return acquired
 	}
@@ -812,7 +816,7 @@ export class TokenBroker {
 	 * @throws ERR_SIGNED_OUT when the partition is gone
 	 */
 	async #confirm(partition: string): Promise<boolean> {
-		const now = Date.now()
+		const now = performance.now()
 		if (now < this.#storeIsDownUntil) return false
 		try {
 			if ((await this.#pool.run('exists', { partition })).exists) return true
@@ -871,7 +875,7 @@ export class TokenBroker {
 
 	/** One reload for all who were refused together. */
 	#reloadOnce(): Promise<'done' | 'failed'> {
-		const now = Date.now()
+		const now = performance.now()
 		if (!this.#reloading || now - this.#reloading.at > reloadInterval)
 			this.#reloading = {
 				at: now,

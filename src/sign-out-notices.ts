@@ -10,7 +10,7 @@ const topologyInterval = 10_000
 /** What other processes tell of sign-outs. */
 export interface SignOutNotices {
 	/**
-	 * Since when, in milliseconds since the epoch, every sign-out has been heard; `Infinity` while none can be.
+	 * Since when, in milliseconds of `performance.now()`, every sign-out has been heard; `Infinity` while none can be.
 	 */
 	readonly heardSince: number
 	/** Subscribes once more, now. @throws ERR_STORE_UNAVAILABLE and why when nothing can be heard */
@@ -43,7 +43,7 @@ export function listenForSignOuts(
 		}
 		if (!ear) throw new Error('no node is known')
 		await inTime(ear.subscribe(`${namespace}:signed-out`))
-		heardSince = Math.min(heardSince, Date.now())
+		heardSince = Math.min(heardSince, performance.now())
 	}
 	// Until it works, nothing is heard, and held tokens are confirmed with the store instead.
 	const listen = () => subscribe().catch(deaf)

@@ -21,7 +21,7 @@ const sessions = new LRUCache<string, number>({ max: 10_000 })
  */
 export async function heedThrottling(tenantId: string, partition: string): Promise<void> {
 	const tenant = nameOf(tenantId)
-	const now = Date.now()
+	const now = performance.now()
 	let state = known.get(tenant)
 	if (!state || (redisStore && state.until <= now && state.checkedAt + freshness < now)) {
 		// A store that is down keeps nobody from the provider, who says so again if need be.
@@ -38,7 +38,7 @@ export async function heedThrottling(tenantId: string, partition: string): Promi
 
 /** Milliseconds for which this thread knows that the provider wants no calls of a tenant. */
 export function throttledFor(tenantId: string): number {
-	return Math.max(0, (known.get(nameOf(tenantId))?.until ?? 0) - Date.now())
+	return Math.max(0, (known.get(nameOf(tenantId))?.until ?? 0) - performance.now())
 }
 
 /** Remembers what the provider has asked for: here, and for a tenant in the store. */
@@ -47,7 +47,7 @@ export async function rememberThrottling(
 	tenantId: string,
 	partition: string,
 ): Promise<void> {
-	const now = Date.now()
+	const now = performance.now()
 	const until = now + seconds * 1000
 	if (whose === 'session') {
 		sessions.set(partition, until)
