@@ -23,8 +23,6 @@ export class RefreshSlots {
 	#measured = 0
 	/** When a slot passed on last, while somebody waits. */
 	#passedAt: number | undefined
-	/** Since when somebody waits. */
-	#fullSince = 0
 
 	constructor(limit: number) {
 		this.#limit = limit
@@ -45,7 +43,6 @@ export class RefreshSlots {
 		if (this.tryTake()) return
 		if (this.#waiting.size >= shortQueue && this.#expectedWait() > (deadline - Date.now()) * certainty)
 			throw tooMany()
-		if (this.#waiting.size === 0) this.#fullSince = performance.now()
 		await new Promise<void>((resolve, reject) => {
 			const end = () => {
 				this.#waiting.delete(go)
@@ -81,13 +78,10 @@ export class RefreshSlots {
 		}
 	}
 
-	/**
-	 * How long the last in the queue will wait, in milliseconds. While no slot passes on, each is held for that long at
-	 * least, and so many as there are pass on in the time that one is held.
-	 */
+	/** How long the last in the queue will wait, in milliseconds; longer while no slot passes on at all. */
 	#expectedWait(): number {
-		const sinceLast = performance.now() - (this.#passedAt ?? this.#fullSince)
-		return this.#waiting.size * Math.max(this.#interval, sinceLast / this.#limit)
+		const sinceLast = this.#passedAt === undefined ? 0 : performance.now() - this.#passedAt
+		return this.#waiting.size * this.#interval + Math.max(0, sinceLast - this.#interval)
 	}
 
 	#measure(): void {
