@@ -108,4 +108,32 @@ describe('A17: a transaction that an application keeps itself', () => {
 			await Promise.all(worlds.map((world) => world.close()))
 		}
 	})
+
+	it('A2: counts with its own state alone, however good the rest of the answer is', async () => {
+		const world = await createWorld()
+		const { broker, close } = await createApplication(world, { secrets })
+		const answers = answersOf(world.standIn)
+		try {
+			const answerOf = async () => {
+				const { url, transaction } = await broker.getAuthCodeUrl({ loginHint: people.ada.upn })
+				const { form } = await answers.browser().follow(url)
+				return { transaction, fields: form?.fields ?? {} }
+			}
+			const other = (await broker.getAuthCodeUrl()).transaction.state
+			for (const wrong of [undefined, '', 'x', other, `${other}x`]) {
+				const { transaction, fields } = await answerOf()
+				assert.equal(fields.state, transaction.state)
+				const { state: _, ...rest } = fields
+				const answer = { ...rest, ...(wrong !== undefined && { state: wrong }) }
+				await assert.rejects(broker.acquireByCode(answer, transaction), { code: 'ERR_LOGIN_REJECTED' })
+			}
+			assert.equal(world.standIn.count('token'), 0)
+			const { transaction, fields } = await answerOf()
+			assert.equal((await broker.acquireByCode(fields, transaction)).repeated, false)
+		} finally {
+			await answers.close()
+			await close()
+			await world.close()
+		}
+	})
 })
