@@ -1,6 +1,7 @@
 import type { Middleware } from 'koa'
 import type { TokenBroker } from '../broker.js'
 import { protect } from './page.js'
+import { pathOf } from './request-address.js'
 
 /** Where the probes look. */
 export interface HealthRoutes {
@@ -23,7 +24,7 @@ export function createHealthRoutes(
 	{ live = '/live', ready = '/ready' }: HealthRoutes = {},
 ): Middleware {
 	return async function healthRoutes(ctx, next) {
-		const asked = ctx.method === 'GET' || ctx.method === 'HEAD' ? ctx.path : undefined
+		const asked = ctx.method === 'GET' || ctx.method === 'HEAD' ? pathOf(ctx) : undefined
 		if (asked !== live && asked !== ready) return next()
 		protect(ctx)
 		if (asked === live) {

@@ -26,6 +26,15 @@ export function checkAddress({ req, request }: Context): void {
 	}
 }
 
+/** `ctx.path`; nothing where the address is malformed, for who leaves it to others to refuse that. */
+export function pathOf(ctx: Context): string | undefined {
+	try {
+		return ctx.path
+	} catch {
+		return undefined
+	}
+}
+
 function valuesOf(rawHeaders: readonly string[], name: string): string[] {
 	return rawHeaders.filter((_, i) => i % 2 === 1 && rawHeaders[i - 1]?.toLowerCase() === name)
 }

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
 import { createServer } from 'node:http'
 import { after, before, describe, it } from 'node:test'
+import { runInNewContext } from 'node:vm'
 import Koa from 'koa'
 import type { Browser } from '../../dev/cookie-jar-browser.js'
-import { BrokerError, hasRole, startSignIn } from '../../src/index.js'
-import { answersOf, cookiesFor, deliver } from '../support/answers.js'
+import { BrokerError, createHealthRoutes, hasRole, startSignIn } from '../../src/index.js'
+import { answersOf, cookiesFor, deliver, isSession } from '../support/answers.js'
 import {
 	type Application,
 	createApplication,
@@ -80,9 +81,22 @@ const sweep: readonly (readonly [string, number, number?, (readonly string[])?, 
 	['GET /USER/INFO/', 200],
 	['GET /user/photo', 401, 200],
 	['HEAD /user/photo', 401, 200],
+	['GET /live', 200],
+	['HEAD /ready', 200],
+	['GET /ready', 200],
 	['GET /user/logout', 303, 200, ['Sec-Fetch-Site: cross-site']],
 	['POST /user/logout/goodbye', 303, 200, ['Sec-Fetch-Site: same-site'], 'a=b'],
 ]
+
+/** What a handler may throw that is no Error of this realm, or one that lends its headers to nobody. */
+const thrown: Readonly<Record<string, unknown>> = {
+	text: 'a text',
+	number: 7,
+	object: { headers: { 'cache-control': 'public' } },
+	null: null,
+	foreign: runInNewContext("new Error('of another realm')"),
+	fixed: Object.defineProperty(new Error('x'), 'headers', { value: { 'Cache-Control': 'public' } }),
+}
 
 describe('C10, B14: the headers of every route and status', () => {
 	let world: World
@@ -94,13 +108,18 @@ describe('C10, B14: the headers of every route and status', () => {
 		app = await createApplication(world, {
 			secrets,
 			trustedProxies: ['127.0.0.1', '::1'],
-			configure: (koa) => {
+			configure: (koa, { broker }) => {
+				// Probes are to be in front of the sessions.
+				koa.middleware.unshift(createHealthRoutes(broker))
 				koa.use(async (ctx, next) => {
 					ctx.set('Content-Security-Policy', "default-src 'self'")
 					if (ctx.path === '/connect') await startSignIn(ctx, { extraScopesToConsent: ['Mail.Read'] })
 					else if (ctx.path === '/connect-badly') await startSignIn(ctx, { prompt: 'sometimes' })
 					else if (ctx.path === '/role') await hasRole('Nobody')(ctx, next)
-					else if (ctx.path.startsWith('/throws/')) {
+					else if (ctx.path.startsWith('/throws-odd/')) {
+						if (ctx.query.set !== undefined) ctx.session.value = 'x'
+						throw thrown[ctx.path.slice('/throws-odd/'.length)]
+					} else if (ctx.path.startsWith('/throws/')) {
 						ctx.set('Set-Cookie', 'theirs=1')
 						throw new BrokerError(ctx.path.slice('/throws/'.length) as 'ERR_CONFIG', 'Thrown by a handler.')
 					} else await next()
@@ -226,6 +245,18 @@ describe('C10, B14: the headers of every route and status', () => {
 			}
 	})
 
+	it('keep an answer from shared caches where a handler throws what is no error, or another’s', async () => {
+		for (const what of Object.keys(thrown))
+			for (const [query, who] of [
+				['', cookie],
+				['?set', ''],
+			] as const) {
+				const answer = await ask(app, `GET /throws-odd/${what}${query}`, { cookie: who })
+				assert.deepEqual([answer.status, answer.get('cache-control')], [500, 'no-store'], what)
+				assert.equal(answer.all('set-cookie').some(isSession), query === '?set', what)
+			}
+	})
+
 	it('are right for a request that is malformed', async () => {
 		for (const head of [
 			'GET /user/login HTTP/1.1\r\nHost: a\r\nHost: b',
@@ -275,7 +306,15 @@ describe('C10, B14: the headers of every route and status', () => {
 		assert.equal(away.status, 503)
 		assertProtected(away, 'the provider is away')
 		await closed.broker.close()
-		for (const line of ['GET /user/login', 'GET /user/info', 'GET /user/logout', 'GET /private']) {
+		closed.app.middleware.unshift(createHealthRoutes(closed.broker))
+		assert.equal((await ask(closed, 'GET /ready')).status, 503)
+		for (const line of [
+			'GET /ready',
+			'GET /user/login',
+			'GET /user/info',
+			'GET /user/logout',
+			'GET /private',
+		]) {
 			const answer = await ask(closed, line, { cookie, accept: 'text/html' })
 			assertProtected(answer, `${line}, closed: ${answer.status}`)
 		}
