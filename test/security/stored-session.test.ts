@@ -281,6 +281,38 @@ describe('B15: a stored session of hostile shape', () => {
 			assert.doesNotThrow(() => JSON.stringify(data))
 		})
 
+		it('as somebody’s of whom nothing is known where any part of the ticket is not what it should be', () => {
+			const good = { partition, account: { ...account, upn: 'x', mail: 'x', name: 'x', loginHint: 'x' } }
+			const manager = { name: 'x', mail: 'x' }
+			const read = (msal: unknown) => restoreData({ kept: 'x', msal })
+			assert.deepEqual(read({ ...good, manager }), { kept: 'x', msal: { ...good, manager } })
+			assert.deepEqual(read({ partition, account }), { kept: 'x', msal: { partition, account } })
+			const odd = [1, true, null, {}, [], ['x']]
+			const required = ['homeAccountId', 'tenantId', 'objectId', 'username']
+			const optional = ['upn', 'mail', 'name', 'loginHint']
+			const without = (name: string) =>
+				Object.fromEntries(Object.entries(account).filter(([one]) => one !== name))
+			const malformed: unknown[] = [
+				...odd,
+				'x',
+				...[...odd, '', 'x', `${partition}x`, `${partition}\n`].map((value) => ({
+					...good,
+					partition: value,
+				})),
+				...[...odd, 'x'].map((value) => ({ ...good, account: value })),
+				...required.map((name) => ({ partition, account: without(name) })),
+				...[...required, ...optional].flatMap((name) =>
+					odd.map((value) => ({ ...good, account: { ...good.account, [name]: value } })),
+				),
+				...[1, true, null, 'x'].map((value) => ({ ...good, manager: value })),
+				...['name', 'mail'].flatMap((name) =>
+					odd.map((value) => ({ ...good, manager: { ...manager, [name]: value } })),
+				),
+			]
+			for (const msal of malformed)
+				assert.deepEqual(read(msal), { kept: 'x', msal: null }, JSON.stringify(msal))
+		})
+
 		it('in a time that its size bounds, however its parts hang together', () => {
 			const knot: Record<string, unknown> = {}
 			knot.a = knot
