@@ -3,7 +3,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import Koa from 'koa'
 import { close } from '../../dev/listen.js'
-import { koaMsal, memoryTokenStore, requireSignedIn, startSignIn } from '../../src/index.js'
+import { koaMsal, memoryTokenStore, requireSignedIn, startSignIn, type TokenBroker } from '../../src/index.js'
 import { type CookieSignatures, createCookieSignatures } from '../../src/koa/cookie-signatures.js'
 import { sessionCookie, transactionCookie } from '../../src/koa/cookies.js'
 import { createSealer, type Sealer } from '../../src/sealing.js'
@@ -33,6 +33,12 @@ export interface FuzzApplication {
 	readonly errors: Error[]
 	send(request: string | Buffer): Promise<RawAnswer | undefined>
 	get(path: string, cookie?: string): Promise<RawAnswer | undefined>
+	/** Begins a sign-in. */
+	begin(): Promise<{ readonly cookie: string; readonly state: string; readonly nonce: string }>
+	/** Posts a provider's answer to it. */
+	complete(cookie: string, body: string): Promise<RawAnswer | undefined>
+	/** The sessions of somebody. */
+	ticketsOf(tenantId: string, objectId: string): ReturnType<TokenBroker['sessions']['find']>
 	close(): Promise<void>
 }
 
@@ -81,8 +87,12 @@ export async function createFuzzApplication(provider: CannedProvider): Promise<F
 		if (ctx.path === '/write') ctx.session.written = 'here'
 		if (ctx.path === '/start') return startSignIn(ctx, { returnTo: fuzzed.returnTo as string })
 		if (ctx.path === '/private') await requireSignedIn()(ctx, async () => {})
-		if (ctx.path === '/token') await broker.acquireSilent(ctx.session)
-		ctx.body = { names: Object.keys(ctx.session), polluted: ({} as { polluted?: unknown }).polluted ?? false }
+		const token = ctx.path === '/token' ? await broker.acquireSilent(ctx.session) : undefined
+		ctx.body = {
+			tenantId: token?.account.tenantId,
+			names: Object.keys(ctx.session),
+			polluted: ({} as { polluted?: unknown }).polluted ?? false,
+		}
 	})
 	const handle = app.callback()
 	const client = createRawClient(port)
@@ -105,6 +115,19 @@ export async function createFuzzApplication(provider: CannedProvider): Promise<F
 			client.send(
 				`GET ${path} HTTP/1.1\r\nhost: ${host}\r\n${cookie === undefined ? '' : `cookie: ${cookie}\r\n`}\r\n`,
 			),
+		async begin() {
+			const answer = await fuzzed.get('/user/login')
+			const [line = ''] = answer?.headers.get('set-cookie') ?? []
+			const [cookie = ''] = line.split(';')
+			const { searchParams } = new URL(answer?.headers.get('location')?.[0] ?? '')
+			return { cookie, state: searchParams.get('state') ?? '', nonce: searchParams.get('nonce') ?? '' }
+		},
+		complete: (cookie, body) =>
+			client.send(
+				`POST /user/authorized HTTP/1.1\r\nhost: ${host}\r\ncookie: ${cookie}\r\n` +
+					`content-type: application/x-www-form-urlencoded\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+			),
+		ticketsOf: (tenantId, objectId) => broker.sessions.find({ tenantId, objectId }),
 		async close() {
 			client.close()
 			await close(server)

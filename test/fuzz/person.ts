@@ -29,6 +29,8 @@ export interface Person {
 	/** A good answer to a token request, without an id_token. */
 	readonly answer: Readonly<Record<string, unknown>>
 	idToken(kind: IdTokenKind): { readonly id_token?: string }
+	/** A good answer to the sign-in with this nonce. */
+	answerTo(nonce: string): Promise<string>
 	/** Their token cache, as MSAL writes it; the access token has an hour. */
 	readonly cache: Readonly<Record<string, Section>>
 }
@@ -113,20 +115,23 @@ export async function createPerson(provider: CannedProvider, number: number): Pr
 		},
 		AppMetadata: {},
 	}
+	const answer = {
+		token_type: 'Bearer',
+		scope: 'User.Read openid profile',
+		expires_in: 3600,
+		access_token: 'canary-access-token',
+		refresh_token: 'canary-refresh-token',
+		client_info: Buffer.from(JSON.stringify({ uid: objectId, utid: tenantId })).toString('base64url'),
+	}
 	return {
 		tenantId,
 		objectId,
 		subject: claims.sub,
 		homeAccountId,
 		nonce,
-		answer: {
-			token_type: 'Bearer',
-			scope: 'User.Read openid profile',
-			expires_in: 3600,
-			access_token: 'canary-access-token',
-			refresh_token: 'canary-refresh-token',
-			client_info: Buffer.from(JSON.stringify({ uid: objectId, utid: tenantId })).toString('base64url'),
-		},
+		answer,
+		answerTo: async (nonce) =>
+			JSON.stringify({ ...answer, id_token: await provider.sign({ ...claims, nonce }) }),
 		idToken: (kind) => (tokens[kind] === undefined ? {} : { id_token: tokens[kind] }),
 		cache,
 	}
