@@ -93,8 +93,16 @@ async function round(
 			totals[kind] ??= {}
 			totals[kind][word] = (totals[kind][word] ?? 0) + count
 		}
-	const others = traffic.requests.filter(({ who }) => who !== leaves)
 	const ended = drawn.some(({ group }) => group === 'a process')
+	const losses = await findLosses(
+		rig,
+		traffic,
+		drawn.some(({ group }) => group === 'a thread'),
+	)
+	const lost = losses.filter(({ who }) => who !== leaves)
+	const gone = new Set(losses.map(({ who }) => who).concat(leaves))
+	// What people are told whose session is over is no failure.
+	const others = traffic.requests.filter(({ who }) => !gone.has(who))
 	const odd = others.filter((one) => !isGood(one) && !isRefused(one) && !(ended && one.word === 'killed'))
 	assert.deepEqual(tally(odd), {}, 'whatever fails says: try again')
 	assert.equal(traffic.wrong, 0, 'tokens of somebody else')
@@ -102,21 +110,14 @@ async function round(
 	const still = tally(others.filter((one) => one.at >= back + recovery && !isGood(one)))
 	assert.ok(late <= recovery, `back after ${late} ms: ${JSON.stringify(still)}`)
 	assert.deepEqual(rig.crashes.slice(crashed), [], 'processes that ended by themselves')
-
-	const losses = await findLosses(
-		rig,
-		traffic,
-		drawn.some(({ group }) => group === 'a thread'),
-	)
 	// A process that ends while the store is away takes with it what only it has.
 	const unsaved = ended && drawn.some(({ group }) => group === 'Redis')
-	for (const { who, excuse } of losses) {
-		if (who !== leaves) assert.ok(excuse ?? unsaved, `the session of ${who.person.name} is lost`)
-		await rig.replace(who)
-	}
-	if (told || losses.some(({ who }) => who === leaves)) await requireGone(rig, leaves)
+	for (const { who, excuse } of lost)
+		assert.ok(excuse ?? unsaved, `the session of ${who.person.name} is lost`)
+	for (const { who } of lost) await rig.replace(who)
+	if (told || losses.length > lost.length) await requireGone(rig, leaves)
+	await rig.replace(leaves)
 	await holdTokens(rig)
-	const lost = losses.filter(({ who }) => who !== leaves)
 	const excuses = lost.map(({ excuse }) => excuse ?? 'its process ended while the store was away')
 	return [
 		`back after ${Math.round(late)} ms`,

@@ -51,7 +51,6 @@ export class Traffic {
 	readonly #rig: Rig
 	readonly #rate: number
 	readonly #underWay = new Set<Promise<void>>()
-	readonly #waiting = new WeakMap<BrokerProcess, Set<(word: string) => void>>()
 	#timer: NodeJS.Timeout | undefined
 
 	/** @param rate requests per second */
@@ -96,13 +95,16 @@ export class Traffic {
 		const at = performance.now()
 		const correlationId = randomUUID()
 		let took: number | undefined
-		const waiting = this.#waitingFor(process)
-		let end = (_word: string) => {}
+		let stop = () => {}
 		const ended = new Promise<string>((resolve) => {
-			end = resolve
+			const killed = () => resolve('killed')
+			const timer = setTimeout(() => resolve('hung'), patience)
+			process.atEnd.add(killed)
+			stop = () => {
+				process.atEnd.delete(killed)
+				clearTimeout(timer)
+			}
 		})
-		const timer = setTimeout(() => end('hung'), patience)
-		waiting.add(end)
 		const answered =
 			kind === 'held' || kind === 'renewed'
 				? this.#acquire(process, who, kind === 'renewed', correlationId).then(({ word, ms }) => {
@@ -113,23 +115,8 @@ export class Traffic {
 						place.running === process ? 'no answer' : 'killed',
 					)
 		const word = await Promise.race([answered, ended])
-		clearTimeout(timer)
-		waiting.delete(end)
+		stop()
 		this.requests.push({ kind, who, process, at, ms: took ?? performance.now() - at, correlationId, word })
-	}
-
-	/** What to call when the process ends. */
-	#waitingFor(process: BrokerProcess): Set<(word: string) => void> {
-		let waiting = this.#waiting.get(process)
-		if (!waiting) {
-			const all = new Set<(word: string) => void>()
-			process.child.once('exit', () => {
-				for (const end of all) end('killed')
-			})
-			this.#waiting.set(process, all)
-			waiting = all
-		}
-		return waiting
 	}
 
 	/** `ms` as measured in the process: what a call takes its caller. */

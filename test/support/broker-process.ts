@@ -15,6 +15,8 @@ export interface Surroundings {
 /** A real process with a broker of its own. */
 export class BrokerProcess {
 	readonly child: ChildProcess
+	/** Called when the process has ended, whatever ended it. */
+	readonly atEnd = new Set<() => void>()
 	readonly #answers = new Map<number, (result: unknown) => void>()
 	#last = 0
 
@@ -23,6 +25,9 @@ export class BrokerProcess {
 			env: { PATH: process.env.PATH, BROKER_OPTIONS: JSON.stringify(options), ...env },
 			// Flags, and not NODE_OPTIONS: the worker threads have those of their process, and no environment.
 			execArgv: preloads.map((file) => `--import=${file}`),
+		})
+		this.child.once('exit', () => {
+			for (const call of this.atEnd) call()
 		})
 		this.child.on('message', ({ id, result }: { id: number; result: unknown }) =>
 			this.#answers.get(id)?.(result),
