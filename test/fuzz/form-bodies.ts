@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import type { Target } from './fuzz.js'
 import { applyChange, type Change, changes, oddNames, oddValues, temptingText } from './odd.js'
+import { createPerson } from './person.js'
 
 interface Input {
 	/** A body parser of the application’s has read it. */
@@ -17,6 +18,8 @@ interface Input {
 	/** What becomes of the cookie of the sign-in that is under way. */
 	readonly transaction: 'none' | 'kept' | Change
 	readonly accept: string
+	/** The provider knows the code, and says who has signed in. */
+	readonly redeems: boolean
 }
 
 /** In place of a value: the state of the sign-in under way. */
@@ -53,79 +56,109 @@ const names = fc.oneof(
 
 const form = 'application/x-www-form-urlencoded'
 
-/** What is posted to the redirect URI: refused as the client's fault, or the provider's no; the provider knows no code. */
+const good: Input = {
+	parsed: false,
+	fields: [
+		['state', ownState],
+		['code', 'code'],
+	],
+	times: 1,
+	padding: { text: '', times: 0 },
+	change: undefined,
+	type: form,
+	framing: 'length',
+	transaction: 'kept',
+	accept: 'text/html',
+	redeems: true,
+}
+
+/** What is posted to the redirect URI: refused as the client's fault, or the provider's no, unless all of it is right. */
 export const formBodies: Target<Input> = async (world) => {
 	const [app, provider] = [await world.application(), await world.provider()]
-	/** A sign-in that has begun, and its cookie. */
-	const begin = async () => {
-		const answer = await app.get('/user/login')
-		const [line = ''] = answer?.headers.get('set-cookie') ?? []
-		const [cookie = ''] = line.split(';')
-		const state = new URL(answer?.headers.get('location')?.[0] ?? '').searchParams.get('state') ?? ''
-		return { cookie, state }
-	}
-	return {
-		inputs: fc.record({
-			parsed: fc.boolean(),
-			fields: fc.oneof(
-				{ weight: 4, arbitrary: fc.array(fc.tuple(names, values), { maxLength: 8 }) },
-				{
-					weight: 3,
-					arbitrary: fc
-						.array(fc.tuple(fc.constantFrom('code', 'iss', 'error', 'session_state'), values), {
-							maxLength: 3,
-						})
-						.map((more) => [['state', ownState] as const, ...more]),
-				},
-			),
-			times: fc.oneof(
-				{ weight: 8, arbitrary: fc.constant(1) },
-				{ weight: 1, arbitrary: fc.constantFrom(2, 16, 33) },
-			),
-			padding: fc.record({
-				text: fc.constantFrom('x', '&', '&a=1', '&a[b]', '%41', '[', '+', '%', '=', 'é'),
-				times: fc.oneof({ weight: 8, arbitrary: fc.constant(0) }, fc.nat(60_000)),
-			}),
-			change: fc.option(changes, { nil: undefined, freq: 3 }),
-			type: fc.oneof(
-				{
-					weight: 8,
-					arbitrary: fc.constantFrom(
-						form,
-						`${form};charset=utf-8`,
-						form.toUpperCase(),
-						`${form}; charset=utf-16`,
-					),
-				},
-				{
-					weight: 1,
-					arbitrary: fc.constantFrom(
-						'',
-						'application/json',
-						'multipart/form-data; boundary=x',
-						'text/plain',
-						`${form}x`,
-						';;',
-						'/',
-					),
-				},
-			),
-			framing: fc.oneof(
-				{ weight: 5, arbitrary: fc.constant('length' as const) },
-				fc.constantFrom('chunks' as const, 'nothing' as const),
-			),
-			transaction: fc.oneof(fc.constant('none' as const), fc.constant('kept' as const), changes),
-			accept: fc.constantFrom('text/html', 'application/json', '*/*'),
+	const person = await createPerson(provider, 41)
+	const inputs = fc.record({
+		parsed: fc.boolean(),
+		fields: fc.oneof(
+			{ weight: 4, arbitrary: fc.array(fc.tuple(names, values), { maxLength: 8 }) },
+			{
+				weight: 3,
+				arbitrary: fc
+					.array(fc.tuple(fc.constantFrom('code', 'iss', 'error', 'session_state'), values), {
+						maxLength: 3,
+					})
+					.map((more) => [['state', ownState] as const, ...more]),
+			},
+		),
+		times: fc.oneof(
+			{ weight: 8, arbitrary: fc.constant(1) },
+			{ weight: 1, arbitrary: fc.constantFrom(2, 16, 33) },
+		),
+		padding: fc.record({
+			text: fc.constantFrom('x', '&', '&a=1', '&a[b]', '%41', '[', '+', '%', '=', 'é'),
+			times: fc.oneof({ weight: 8, arbitrary: fc.constant(0) }, fc.nat(60_000)),
 		}),
+		change: fc.option(changes, { nil: undefined, freq: 3 }),
+		type: fc.oneof(
+			{
+				weight: 8,
+				arbitrary: fc.constantFrom(
+					form,
+					`${form};charset=utf-8`,
+					form.toUpperCase(),
+					`${form}; charset=utf-16`,
+				),
+			},
+			{
+				weight: 1,
+				arbitrary: fc.constantFrom(
+					'',
+					'application/json',
+					'multipart/form-data; boundary=x',
+					'text/plain',
+					`${form}x`,
+					';;',
+					'/',
+				),
+			},
+		),
+		framing: fc.oneof(
+			{ weight: 5, arbitrary: fc.constant('length' as const) },
+			fc.constantFrom('chunks' as const, 'nothing' as const),
+		),
+		transaction: fc.oneof(fc.constant('none' as const), fc.constant('kept' as const), changes),
+		accept: fc.constantFrom('text/html', 'application/json', '*/*'),
+		redeems: fc.boolean(),
+	})
+	/** An answer of the provider that is as it should be, as it is or with one thing about it that is not. */
+	const answers = fc
+		.tuple(
+			inputs,
+			fc.constantFrom('times', 'padding', 'fields', 'type', 'framing', 'transaction', 'parsed', 'accept'),
+			fc.nat(200),
+		)
+		.map(
+			([odd, name, more]): Input => ({
+				...good,
+				[name]: name === 'padding' ? { text: '&a=1', times: more } : odd[name],
+			}),
+		)
+	return {
+		inputs: fc.oneof({ weight: 4, arbitrary: inputs }, { weight: 1, arbitrary: answers }),
 		reaches: [
+			'303 signed in',
 			'400 ERR_BAD_REQUEST',
 			'400 ERR_LOGIN_REJECTED',
 			'403 ERR_IDP_DENIED',
 			'413 ERR_BAD_REQUEST',
 			'415 ERR_BAD_REQUEST',
 		],
-		async attempt({ parsed, fields, times, padding, change, type, framing, transaction, accept }) {
-			const begun = transaction === 'none' ? undefined : await begin()
+		async attempt({ parsed, fields, times, padding, change, type, framing, transaction, accept, redeems }) {
+			const begun = transaction === 'none' ? undefined : await app.begin()
+			provider.answer(
+				begun && redeems
+					? { status: 200, body: await person.answerTo(begun.nonce) }
+					: { status: 400, body: '{"error":"invalid_grant"}' },
+			)
 			const cookie =
 				begun && typeof transaction === 'object'
 					? begun.cookie.replace(
@@ -182,6 +215,17 @@ export const formBodies: Target<Input> = async (world) => {
 			assert.ok(answer, 'the connection was cut')
 			const { status, headers } = answer
 			const code = /ERR_[A-Z_]+/.exec(answer.body)?.[0]
+			if (status === 303) {
+				assert.ok(kept && redeems, 'a sign-in of another browser, or of nobody')
+				const posted =
+					parsed && times === 1
+						? Object.keys(Object.fromEntries(all))
+						: [...new URLSearchParams(`${body}`).keys()]
+				assert.ok(posted.length <= 32, `${posted.length} fields`)
+				for (const name of ['state', 'code', 'iss', 'error'])
+					assert.ok(posted.filter((one) => one === name).length <= 1, `${name} came twice`)
+				return '303 signed in'
+			}
 			// The provider's own word of trouble of its own is no fault of the client's.
 			const itsTrouble = kept && code === 'ERR_IDP_UNAVAILABLE' && status === 503
 			assert.ok(itsTrouble || (status >= 400 && status < 500), `${status} ${code} ${app.errors.join()}`)
