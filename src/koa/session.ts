@@ -127,17 +127,23 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 		return result
 	}
 
+	/** Of who has signed out nothing stays opened in memory either. */
+	const remove = (key: string) => {
+		opened.delete(key)
+		return backend.remove(key)
+	}
+
 	const load = async (key: string): Promise<ReturnType<typeof parseData>> => {
 		const sealed = await backend.get(key)
 		if (sealed === undefined) return undefined
 		if (sealed.length > longestSealed) {
 			process.emitWarning('a session is too long and was removed, unopened', 'KoaMsalWarning')
-			await backend.remove(key)
+			await remove(key)
 			return undefined
 		}
 		const result = open(key, sealed)
 		if (!result.ok) {
-			if (result.reason === 'damaged') await backend.remove(key)
+			if (result.reason === 'damaged') await remove(key)
 			return undefined
 		}
 		const stored = parseData(result.plaintext)
@@ -147,14 +153,14 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 				backend.reseal(key, sealed, sealer.seal('session', key, result.plaintext)).catch(() => {})
 			return stored
 		}
-		await backend.remove(key)
+		await remove(key)
 		return undefined
 	}
 
 	/** @returns false when the person was signed out meanwhile: nothing of them stays */
 	const bindOrEnd = async (key: string, partition: string): Promise<boolean> => {
 		if (await backend.bind(key, partition)) return true
-		await backend.remove(key)
+		await remove(key)
 		process.emitWarning(
 			'a session was ended as it began, for its tokens are gone: has the broker another store?',
 			'KoaMsalWarning',
@@ -209,7 +215,7 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 					throw new BrokerError('ERR_CONFIG', 'A session is longer than 1 MiB, sealed. Keep less in it.')
 				if (lifetime <= 0) {
 					request.ended = true
-					await backend.remove(key)
+					await remove(key)
 				} else if (!request.ended) {
 					const isNew = request.loaded !== key
 					if (isNew) await backend.create(key, sealed, lifetime)
@@ -227,7 +233,7 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 				const wasLoaded = request.loaded === key
 				request.loaded = undefined
 				request.cookie = 'clear'
-				const removed = await backend.remove(key)
+				const removed = await remove(key)
 				// A new id for a session that is gone (`regenerate()`) would bring it back.
 				if (wasLoaded && !removed) request.ended = true
 			},
@@ -283,7 +289,7 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 				const key = keyOf(other)
 				// This request ends it itself, and may begin another.
 				if (request.loaded === key) request.loaded = undefined
-				await backend.remove(key)
+				await remove(key)
 			},
 		})
 		let finished = false
@@ -348,7 +354,7 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 			payment = undefined
 			try {
 				for (const key of [...owed.keys()]) {
-					await backend.remove(key)
+					await remove(key)
 					owed.delete(key)
 				}
 			} catch {
