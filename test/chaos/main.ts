@@ -12,7 +12,18 @@ import {
 	threadFaults,
 } from '../faults/faults.js'
 import { createRig, type Rig, type SignedIn } from '../faults/rig.js'
-import { findLosses, holdTokens, isGood, isRefused, recoveryTime, Traffic, tally } from '../faults/traffic.js'
+import {
+	type Account,
+	enter,
+	findLosses,
+	holdTokens,
+	isGood,
+	isRefused,
+	openAccount,
+	recoveryTime,
+	Traffic,
+	tally,
+} from '../faults/traffic.js'
 
 const seed = Number(process.env.CHAOS_SEED || randomInt(2 ** 31))
 const seconds = Number(process.env.CHAOS_SECONDS || 300)
@@ -65,11 +76,7 @@ async function requireGone(rig: Rig, { session, cookie }: SignedIn): Promise<voi
 }
 
 /** Breaks something, mends it, and looks at everything. @returns what came of it, for the log */
-async function round(
-	rig: Rig,
-	drawn: readonly Drawn[],
-	totals: Record<string, Record<string, number>>,
-): Promise<string> {
+async function round(rig: Rig, drawn: readonly Drawn[], account: Account): Promise<string> {
 	const { random } = rig
 	const traffic = new Traffic(rig, rate)
 	const crashed = rig.crashes.length
@@ -88,11 +95,6 @@ async function round(
 	const back = performance.now()
 	await sleep(recovery + 1000)
 	await traffic.stop()
-	for (const [kind, words] of Object.entries(tally(traffic.requests)))
-		for (const [word, count] of Object.entries(words)) {
-			totals[kind] ??= {}
-			totals[kind][word] = (totals[kind][word] ?? 0) + count
-		}
 	const ended = drawn.some(({ group }) => group === 'a process')
 	const losses = await findLosses(
 		rig,
@@ -100,6 +102,7 @@ async function round(
 		drawn.some(({ group }) => group === 'a thread'),
 	)
 	const lost = losses.filter(({ who }) => who !== leaves)
+	enter(account, rig, traffic, lost)
 	const gone = new Set(losses.map(({ who }) => who).concat(leaves))
 	// What people are told whose session is over is no failure.
 	const others = traffic.requests.filter(({ who }) => !gone.has(who))
@@ -133,7 +136,7 @@ const rig = await createRig({ seed, processes })
 console.log(`${processes} process${processes === 1 ? '' : 'es'}, ${rig.signedIn.length} people`)
 const unhandled: unknown[] = []
 process.on('unhandledRejection', (error) => unhandled.push(error))
-const totals: Record<string, Record<string, number>> = {}
+const account = openAccount()
 let rounds = 0
 try {
 	await holdTokens(rig)
@@ -141,7 +144,7 @@ try {
 		const drawn = draw(rig.random)
 		const what = drawn.map(({ group, name }) => `${group} ${name}`).join(' and ')
 		process.stdout.write(`${elapsed().toFixed(0)} s, round ${rounds + 1}: ${what}; `)
-		console.log(await round(rig, drawn, totals))
+		console.log(await round(rig, drawn, account))
 	}
 	assert.deepEqual(unhandled, [], 'rejections that nobody has taken')
 } catch (error) {
@@ -151,6 +154,6 @@ try {
 } finally {
 	await Promise.race([rig.close(), sleep(20_000, undefined, { ref: false })])
 }
-console.log(JSON.stringify({ rounds, requests: totals, tokensOfOthers: 0 }, null, 2))
+console.log(JSON.stringify({ rounds, ...account }, null, 2))
 if (process.exitCode !== 1) console.log(`chaos: everything holds, seed ${seed}, ${rounds} rounds`)
 process.exit()

@@ -6,11 +6,13 @@ import { percentile } from './account.js'
 import { type Fault, providerFaults, redisFaults, threadFaults } from './faults.js'
 import { createRig, deadlines, type Rig, type SignedIn } from './rig.js'
 import {
+	enter,
 	findLosses,
 	holdTokens,
 	isGood,
 	isRefused,
 	type Kind,
+	openAccount,
 	recoveryTime,
 	refusalTime,
 	Traffic,
@@ -62,13 +64,15 @@ describe('200 requests a second', { timeout: 600_000 }, () => {
 		const during = requests.filter(({ at }) => at >= from + settling && at < back - settling)
 		const of = (...kinds: Kind[]) => during.filter(({ kind }) => kinds.includes(kind))
 		const recovery = recoveryTime(requests, back)
+		const account = openAccount()
+		enter(account, rig, traffic, losses)
 		t.diagnostic(
 			JSON.stringify({
+				...account,
 				during: tally(during),
 				refusedWithin: Math.round(refusalTime(during)),
 				visitsRefusedWithin: Math.round(refusalTime(of('visit'))),
 				recovery: Math.round(recovery),
-				lost: losses.map(({ excuse }) => excuse ?? 'nobody knows why'),
 			}),
 		)
 		assert.ok(traffic.between(from, back).length > (0.9 * 200 * (back - from)) / 1000, 'the rate is held')

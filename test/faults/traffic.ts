@@ -176,6 +176,34 @@ export function tally(requests: readonly Request[]): Record<string, Record<strin
 	return counts
 }
 
+/** What a run came to. */
+export interface Account {
+	/** Requests of each kind by how they ended. */
+	readonly requests: Record<string, Record<string, number>>
+	/** Sessions that were lost, by why. */
+	readonly lost: Record<string, number>
+	/** Refreshes that the provider was asked for. */
+	refreshPosts: number
+	/** Tokens that reached somebody else's session. */
+	tokensOfOthers: number
+}
+
+export const openAccount = (): Account => ({ requests: {}, lost: {}, refreshPosts: 0, tokensOfOthers: 0 })
+
+/** Adds what a stretch of traffic came to, and what was lost in it. */
+export function enter(account: Account, rig: Rig, traffic: Traffic, losses: readonly Loss[]): void {
+	for (const [kind, words] of Object.entries(tally(traffic.requests)))
+		for (const [word, count] of Object.entries(words)) {
+			account.requests[kind] ??= {}
+			account.requests[kind][word] = (account.requests[kind][word] ?? 0) + count
+		}
+	for (const { excuse = 'nobody knows why' } of losses) account.lost[excuse] = (account.lost[excuse] ?? 0) + 1
+	account.refreshPosts += rig.standIn.count('token', 'refresh_token')
+	account.tokensOfOthers += traffic.wrong
+	// It keeps the newest ten thousand.
+	rig.standIn.clearLog()
+}
+
 /** Milliseconds that 99 of 100 were refused within; NaN when none was. */
 export function refusalTime(requests: readonly Request[]): number {
 	return percentile(

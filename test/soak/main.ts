@@ -6,7 +6,16 @@ import { writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { providerFaults, redisFaults, threadFaults } from '../faults/faults.js'
 import { createRig, type Rig } from '../faults/rig.js'
-import { findLosses, holdTokens, isGood, isRefused, Traffic, tally } from '../faults/traffic.js'
+import {
+	enter,
+	findLosses,
+	holdTokens,
+	isGood,
+	isRefused,
+	openAccount,
+	Traffic,
+	tally,
+} from '../faults/traffic.js'
 import { drawSoak } from './plot.js'
 import { growth, measures, type Sample, slope, takeSample } from './samples.js'
 
@@ -46,6 +55,7 @@ const rig = await createRig({ seed, processes: 2 })
 const began = performance.now()
 const elapsed = () => (performance.now() - began) / 1000
 const samples: Sample[] = []
+const account = openAccount()
 const faults: number[] = []
 const kinds = Object.entries({ Redis: redisFaults, 'the provider': providerFaults, 'a thread': threadFaults })
 
@@ -69,6 +79,7 @@ async function round(): Promise<void> {
 	await sleep(Math.max(0, left(roundTime - 4) * 1000))
 	await traffic.stop()
 	const losses = await findLosses(rig, traffic, part === 'a thread')
+	enter(account, rig, traffic, losses)
 	for (const { who, excuse } of losses) {
 		assert.ok(excuse, 'a session is lost')
 		await rig.replace(who)
@@ -103,6 +114,7 @@ try {
 		console.log(`heap: ${hourly.toFixed(2)} % an hour, from ${warmUp / 60} minutes on`)
 		assert.ok(hourly <= 1, `the heap grows by ${hourly.toFixed(2)} % an hour`)
 	}
+	console.log(JSON.stringify(account, null, 2))
 	console.log(`soak: everything holds, seed ${seed}, ${samples.length} rounds`)
 } catch (error) {
 	console.error(error)
