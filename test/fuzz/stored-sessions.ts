@@ -77,7 +77,10 @@ export const storedSessions: Target<Input> = async (world) => {
 		const whose = alive[of] as typeof ticket
 		if (typeof odd !== 'object' || odd === null || !('account' in odd)) return whose
 		const changed = Object.entries(odd).filter(([name, value]) => value !== ticket[name as 'partition'])
-		const account = Object.entries((odd.account ?? {}) as object).filter(
+		// A text has a field for each of its characters.
+		if (typeof odd.account !== 'object' || odd.account === null)
+			return { ...whose, ...Object.fromEntries(changed) }
+		const account = Object.entries(odd.account).filter(
 			([name, value]) => value !== ticket.account[name as 'objectId'],
 		)
 		return {
