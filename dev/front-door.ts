@@ -104,6 +104,7 @@ export function createFrontDoor(
 				: request
 		const claims = parseClaims(sent.claims)
 		rememberExchange(provided, { kind, viaAlias, sent, claims, rewrite: fault?.rewrite })
+		entry.passed = true
 		provide(provided, response)
 	}
 }

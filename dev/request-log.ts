@@ -10,6 +10,8 @@ export interface LogEntry {
 	readonly grant?: string
 	/** The client's own number for a token request (`client-request-id`). */
 	readonly correlationId?: string
+	/** It reached the provider: what was asked for is done, whether or not the answer arrives. */
+	passed?: boolean
 	/** Missing while unanswered, and for ever when the connection was cut. */
 	status?: number
 	/** Milliseconds from arrival to the end of the answer. */

@@ -202,29 +202,45 @@ const passing = /^(?:READONLY|MOVED|ASK|TRYAGAIN|CLUSTERDOWN|MASTERDOWN|LOADING)
  * @throws ERR_STORE_UNAVAILABLE
  */
 export async function onRedis<T>(client: RedisClient, work: (client: RedisClient) => Promise<T>): Promise<T> {
+	const sent = { unanswered: 0 }
 	try {
-		return await inTime(untilDone(client, work, performance.now() + commandTimeout))
+		return await inTime(untilDone(client, work, performance.now() + commandTimeout, sent))
 	} catch (cause) {
-		throw new BrokerError('ERR_STORE_UNAVAILABLE', whyNot(client, cause), {
+		const error = new BrokerError('ERR_STORE_UNAVAILABLE', whyNot(client, cause), {
 			cause: withoutArguments(cause),
 			retryAfter: 1,
 		})
+		if (sent.unanswered === 0) undone.add(error)
+		throw error
 	}
+}
+
+/** Errors of commands that were never sent, or that Redis has refused: nothing came of them, and nothing will. */
+const undone = new WeakSet<object>()
+
+/** Whether a command that failed may have been done all the same, or may be yet. */
+export function wasSent(error: unknown): boolean {
+	return !undone.has(error as object)
 }
 
 async function untilDone<T>(
 	client: RedisClient,
 	work: (client: RedisClient) => Promise<T>,
 	deadline: number,
+	sent: { unanswered: number },
 ): Promise<T> {
 	for (;;) {
 		if (client.status !== 'ready') await becomesReady(client)
 		try {
 			// Nobody waits for it any more, and what is sent late may overwrite newer work.
 			if (performance.now() >= deadline) throw new Error('not connected in time')
-			return await work(client)
+			sent.unanswered++
+			const answer = await work(client)
+			sent.unanswered--
+			return answer
 		} catch (cause) {
 			const reply = replyOf(cause)
+			if (reply) sent.unanswered--
 			if (reply && !passing.test(reply.message)) throw cause
 			await sleep(pause)
 			if (performance.now() >= deadline) throw cause

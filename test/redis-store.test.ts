@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { inspect } from 'node:util'
 import { Cluster, Redis } from 'ioredis'
 import { BrokerError, memoryTokenStore, type RedisSource, redisTokenStore } from '../src/index.js'
-import { closeRedis, copyRedisOptions, onRedis, openRedis } from '../src/redis-client.js'
+import { closeRedis, copyRedisOptions, onRedis, openRedis, type RedisClient } from '../src/redis-client.js'
 import { createRedisStore } from '../workers/redis-store.js'
 import { type Application, createApplication, createWorld, type World } from './support/application.js'
 import { startRedis, type TestRedis } from './support/redis.js'
@@ -427,8 +427,10 @@ describe('Redis that fails', () => {
 		assert.equal(answer.status, 200)
 	})
 
-	it('takes the cookie at sign-out all the same, and ends the session when it is back (E10)', async () => {
+	it('takes the cookie at sign-out all the same, and ends session and tokens when it is back (E10)', async () => {
 		const cookie = await signedIn()
+		const partitions = () => redis.client().keys('*:t:*')
+		const before = await partitions()
 		process.kill(redis.pid, 'SIGSTOP')
 		try {
 			const answer = await timed('/user/logout', cookie)
@@ -444,6 +446,7 @@ describe('Redis that fails', () => {
 			assert.ok(performance.now() - began < 3000)
 			await sleep(50)
 		}
+		assert.equal((await partitions()).length, before.length - 1, 'the tokens have ended too')
 	})
 })
 
@@ -582,6 +585,63 @@ describe('a connection to Redis', () => {
 		} finally {
 			closeRedis(client)
 		}
+	})
+
+	describe('and a lease that has run out', () => {
+		let client: RedisClient
+		let store: ReturnType<typeof createRedisStore>
+		const begin = async (partition: string, holder: string) => {
+			await store.create(partition, { sealed: 'first', expiresOn: 1, lifetime: 60_000, mark: 'mark' })
+			const opened = await store.open(partition, { holder, leaseUnlessBeyond: 2 })
+			assert.ok(opened.state === 'open' && opened.leased)
+		}
+		const runOut = (partition: string) => client.del(`koa-msal:test:l:{${partition}}`)
+		const open = (partition: string, holder: string) =>
+			store.open(partition, { holder, leaseUnlessBeyond: 2 }).then(({ state }) => state)
+		before(() => {
+			client = openRedis(redisTokenStore({ path: redis.path }).connection)
+			store = createRedisStore(client, 'koa-msal:test', 1000, 1000)
+		})
+		after(() => closeRedis(client))
+
+		it('is kept for its holder a while, who may still write', async () => {
+			await begin('late', 'A')
+			await runOut('late')
+			assert.equal(await open('late', 'B'), 'busy')
+			const commit = { holder: 'A', version: 1, sealed: 'refreshed', expiresOn: 2 }
+			assert.equal(await store.commit('late', { ...commit, holder: 'C' }), 'fenced')
+			assert.equal(await store.commit('late', commit), 'written')
+			assert.equal(await open('late', 'B'), 'open')
+		})
+
+		it('is taken back by its holder when nobody has had it since', async () => {
+			await begin('renewed', 'A')
+			await runOut('renewed')
+			assert.equal(await store.renew('renewed', 'B'), false)
+			assert.equal(await store.renew('renewed', 'A'), true)
+			await runOut('renewed')
+			assert.equal(await open('renewed', 'B'), 'busy')
+			assert.equal(await store.renew('renewed', 'A'), true, 'also while it is kept for them')
+			assert.equal(await open('renewed', 'B'), 'busy')
+		})
+
+		it('does not fence its holder off for the sake of what was no refresh', async () => {
+			await begin('sealed anew', 'A')
+			await runOut('sealed anew')
+			const anew = { holder: undefined, version: 1, sealed: 'sealed anew', expiresOn: 1 }
+			assert.equal(await store.commit('sealed anew', anew), 'written')
+			const commit = { holder: 'A', version: 1, sealed: 'refreshed', expiresOn: 2 }
+			assert.deepEqual(await store.commit('sealed anew', commit), { version: 2, sealed: 'sealed anew' })
+			assert.equal(await store.commit('sealed anew', { ...commit, version: 2 }), 'written')
+		})
+
+		it('is not ended by an earlier holder who comes late', async () => {
+			await begin('earlier', 'B')
+			await runOut('earlier')
+			const commit = { holder: 'A', late: true, version: 1, sealed: 'earlier', expiresOn: 1 }
+			assert.equal(await store.commit('earlier', commit), 'written')
+			assert.equal(await open('earlier', 'C'), 'busy', 'what B has refreshed may be newer')
+		})
 	})
 
 	it('that breaks between a sign-out and its notice does not keep the notice from the others', async () => {

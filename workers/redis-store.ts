@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Cluster, type Redis, type Result } from 'ioredis'
 import type { WireError } from '../src/errors.js'
-import { isWrongType, onRedis, type RedisClient } from '../src/redis-client.js'
+import { isWrongType, onRedis, type RedisClient, wasSent } from '../src/redis-client.js'
 import { partitionKey, writeBeside } from '../src/redis-partition.js'
 import type { ScanPosition, StoredBlob } from '../src/wire.js'
 import type { CommitAnswer, Opening, PartitionStore } from './partition-store.js'
@@ -46,7 +46,7 @@ declare module 'ioredis' {
 			late: 0 | 1,
 		): Result<CommitReply, Context>
 		koaMsalEnd(tokens: string, lease: string, failure: string): Result<string | null, Context>
-		koaMsalRenew(lease: string, holder: string, milliseconds: number): Result<number, Context>
+		koaMsalRenew(tokens: string, lease: string, holder: string, milliseconds: number): Result<number, Context>
 		koaMsalRelease(
 			tokens: string,
 			lease: string,
@@ -95,8 +95,8 @@ if ARGV[3] ~= 'never' then
     local failure = redis.call('GET', KEYS[3])
     if failure then return {3, failure} end
     local before = redis.call('HGET', KEYS[1], 'r')
-    if before and before ~= ARGV[1] and before ~= 'late' then
-      redis.call('HSET', KEYS[1], 'r', 'late')
+    if before and before ~= ARGV[1] and string.sub(before, 1, 5) ~= 'late ' then
+      redis.call('HSET', KEYS[1], 'r', 'late ' .. before)
       redis.call('SET', KEYS[2], 'late', 'PX', ARGV[7])
       return {2, version, ARGV[5] == '1' and redis.call('HGET', KEYS[1], 'b')}
     end
@@ -120,18 +120,20 @@ return {1, version, blob, leased, redis.call('HGET', KEYS[1], 'i')}
 		lua: `
 local refreshed = ARGV[4] ~= ''
 local holder = redis.call('GET', KEYS[2])
-if holder and not (refreshed and (holder == ARGV[4] or holder == 'late')) then return {3} end
+local last = redis.call('HGET', KEYS[1], 'r')
+local isLast = refreshed and (last == ARGV[4] or last == 'late ' .. ARGV[4])
+if holder and not (refreshed and holder == ARGV[4] or isLast and holder == 'late') then return {3} end
 local version = redis.call('HGET', KEYS[1], 'v')
 if version and version ~= ARGV[1] and redis.call('HSTRLEN', KEYS[1], 'b') > tonumber(ARGV[5]) then version = false end
 if version and version ~= ARGV[1] then
   if redis.call('HGET', KEYS[1], 'b') == ARGV[2] then return {1} end
-  if not holder and refreshed and ARGV[6] == '0' then return {3} end
+  if not holder and refreshed and not isLast and ARGV[6] == '0' then return {3} end
   return {2, version, redis.call('HGET', KEYS[1], 'b')}
 end
 if holder then redis.call('DEL', KEYS[2]) end
 if not version then return {0} end
 redis.call('HSET', KEYS[1], 'v', version + 1, 'b', ARGV[2], 'x', ARGV[3])
-if refreshed then redis.call('HDEL', KEYS[1], 'r') end
+if isLast then redis.call('HDEL', KEYS[1], 'r') end
 return {1}
 `,
 	},
@@ -149,18 +151,28 @@ redis.call('HDEL', KEYS[1], 'v', 'b', 'x', 'i', 'r')
 return session
 `,
 	},
+	/** Takes a lease back that has run out, when nobody else has had one since. */
 	koaMsalRenew: {
-		numberOfKeys: 1,
+		numberOfKeys: 2,
 		lua: `
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+local holder = redis.call('GET', KEYS[2])
+if holder == ARGV[1] then return redis.call('PEXPIRE', KEYS[2], ARGV[2]) end
+local last = redis.call('HGET', KEYS[1], 'r')
+if (holder and holder ~= 'late') or (last ~= ARGV[1] and last ~= 'late ' .. ARGV[1]) then return 0 end
+redis.call('HSET', KEYS[1], 'r', ARGV[1])
+redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
+return 1
 `,
 	},
 	koaMsalRelease: {
 		numberOfKeys: 3,
 		lua: `
 local given = 0
-if redis.call('HGET', KEYS[1], 'r') == ARGV[1] then given = redis.call('HDEL', KEYS[1], 'r') end
+local last = redis.call('HGET', KEYS[1], 'r')
+if last == ARGV[1] or last == 'late ' .. ARGV[1] then
+  given = redis.call('HDEL', KEYS[1], 'r')
+  if redis.call('GET', KEYS[2]) == 'late' then redis.call('DEL', KEYS[2]) end
+end
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return given end
 if ARGV[2] ~= '' then redis.call('SET', KEYS[3], ARGV[2], 'PX', ARGV[3]) end
 return redis.call('DEL', KEYS[2])
@@ -233,12 +245,12 @@ export function createRedisStore(
 
 	/**
 	 * What took too long may be done yet, for nobody: what it then has taken is given back. A server that hung does what
-	 * was asked on a connection that is gone when it goes on, perhaps after what is asked on the next: so it is asked
-	 * twice. Nobody waits for that.
+	 * was asked on a connection that is gone when it goes on, however late, and perhaps after what is asked on the next:
+	 * so it is asked twice. Nobody waits for that. What was never sent takes nothing.
 	 */
-	const giveBack = async (back: () => Promise<unknown>): Promise<void> => {
-		const end = performance.now() + leaseTime
-		for (let answers = 0; answers < 2 && performance.now() < end; ) {
+	const giveBack = async (error: unknown, back: () => Promise<unknown>): Promise<void> => {
+		if (!wasSent(error)) return
+		for (let answers = 0; answers < 2 && client.status !== 'end'; ) {
 			const given = client.status === 'ready' ? await onRedis(client, back).catch(() => undefined) : undefined
 			if (given === 1) return
 			if (given !== undefined) answers++
@@ -288,7 +300,7 @@ export function createRedisStore(
 				}
 			}).catch((error): Opening => {
 				if (isWrongType(error)) return { state: 'damaged' }
-				if (leaseUnlessBeyond !== 'never') void giveBack(() => release(partition, holder))
+				if (leaseUnlessBeyond !== 'never') void giveBack(error, () => release(partition, holder))
 				throw error
 			}),
 
@@ -321,10 +333,18 @@ export function createRedisStore(
 					.pexpire(key, lifetime)
 					.exec()
 				throwFirst(written)
+			}).catch((error) => {
+				// Else tokens stay that are nobody's.
+				void giveBack(error, () => client.del(tokensKey(partition)))
+				throw error
 			}),
 
 		renew: (partition, holder) =>
-			onRedis(client, async () => (await client.koaMsalRenew(leaseKey(partition), holder, leaseTime)) === 1),
+			onRedis(
+				client,
+				async () =>
+					(await client.koaMsalRenew(tokensKey(partition), leaseKey(partition), holder, leaseTime)) === 1,
+			),
 
 		release: (partition, holder, failure) =>
 			onRedis(client, async () => {
@@ -455,7 +475,7 @@ export function createRedisStore(
 				// Our own: the answer to a first attempt was lost.
 				return earlier === null || earlier === value ? undefined : earlier
 			}).catch((error) => {
-				void giveBack(() => client.eval(removeUnchangedScript, 1, claimKey(transaction), value))
+				void giveBack(error, () => client.eval(removeUnchangedScript, 1, claimKey(transaction), value))
 				throw error
 			}),
 		/** Says of a claim that what it was for is done. */

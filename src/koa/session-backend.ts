@@ -19,6 +19,8 @@ export interface SessionBackend {
 	remove(key: string): Promise<boolean>
 	/** Lets a sign-out find the session by the partition of its ticket. @returns whether that is there */
 	bind(key: string, partition: string): Promise<boolean>
+	/** Ends the tokens of a session, in every process. */
+	endTokens(partition: string): Promise<void>
 	close(): Promise<void>
 }
 
@@ -45,6 +47,7 @@ export function createMemoryBackend(store: MemoryTokenStore): SessionBackend {
 		},
 		remove: async (key) => sessions.delete(key),
 		bind: async (key, partition) => store.bind(key, partition),
+		endTokens: async (partition) => store.remove(partition),
 		close: async () => {},
 	}
 }
@@ -84,6 +87,11 @@ export function createRedisBackend({ connection }: RedisTokenStore, namespace: s
 		remove: (key) => onRedis(client, async () => (await client.del(key)) > 0),
 		bind: (key, partition) =>
 			onRedis(client, () => writeBeside(client, partitionKey(namespace, partition), 's', key)),
+		endTokens: (partition) =>
+			onRedis(client, async () => {
+				await client.del(partitionKey(namespace, partition))
+				await client.publish(`${namespace}:signed-out`, partition)
+			}),
 		close: async () => closeRedis(client),
 	}
 }

@@ -349,23 +349,29 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 		const route = settings.paths.logout
 		return (ctx.path === route || ctx.path.startsWith(`${route}/`)) && !isCrossSite(ctx, settings)
 	}
+	/** The session could not be read then, so nobody knew whose tokens were to end with it. */
+	const pay = async () => {
+		for (const key of [...owed.keys()]) {
+			const ticket = ticketOf((await load(key))?.data)
+			if (ticket) await backend.endTokens(ticket.partition)
+			await remove(key)
+			owed.delete(key)
+		}
+	}
 	const payLater = () => {
 		payment ??= setTimeout(async () => {
+			await pay().catch(() => {})
 			payment = undefined
-			try {
-				for (const key of [...owed.keys()]) {
-					await remove(key)
-					owed.delete(key)
-				}
-			} catch {
-				payLater()
-			}
+			if (owed.size > 0 && !closed) payLater()
 		}, owedInterval).unref()
 	}
+	let closed = false
 
 	return Object.assign(msalSession as Middleware, {
 		close: async () => {
+			closed = true
 			clearTimeout(payment)
+			await pay().catch(() => {})
 			await backend.close()
 		},
 	})

@@ -231,9 +231,10 @@ export interface Loss {
 export async function findLosses(rig: Rig, { requests }: Traffic, threadsEnd = false): Promise<Loss[]> {
 	const process = rig.places.find(({ running }) => running)?.running
 	if (!process) throw new Error('There is no process to ask.')
+	// The answer of one that was refused has said so.
 	const taken = new Set(
 		rig.standIn.log
-			.filter(({ status }) => status === 200 || status === undefined)
+			.filter(({ passed, status }) => passed && (status === undefined || status === 200))
 			.map(({ correlationId }) => correlationId),
 	)
 	// A thread that is ill keeps its tasks beyond their deadline before it ends.
@@ -243,7 +244,7 @@ export async function findLosses(rig: Rig, { requests }: Traffic, threadsEnd = f
 		const unheard = theirs.filter(({ correlationId }) => taken.has(correlationId)).map(({ word }) => word)
 		if (unheard.includes('ERR_IDP_UNAVAILABLE')) return 'the answer was lost on its way'
 		if (unheard.some((word) => ofThread.includes(word))) return 'the thread ended in mid-refresh'
-		if (theirs.some(({ word }) => word === 'killed')) return 'the process was killed in mid-refresh'
+		if (unheard.includes('killed')) return 'the process was killed in mid-refresh'
 		return undefined
 	}
 	const losses: Loss[] = []
