@@ -4,6 +4,7 @@ import type { RedisClient } from './redis-client.js'
  * Where a partition is in Redis: a hash of what was written when, under one key.
  * `v`: the version of the blob; without one the partition is gone. `b`: the blob, sealed. `x`: when its
  * longest-lived token expires. `i`: which names the index has it under. `s`: the key of its web session.
+ * `r`: who had its lease last and has not given it back.
  *
  * Braces: all keys of a partition share a hash slot in a cluster.
  */
