@@ -166,12 +166,12 @@ export class TokenBroker {
 		this.#flights = new SingleFlight(Math.max(leastShare, (threads * concurrency + maxQueue) * largestShare))
 		this.#slots = new RefreshSlots(settings.refresh.maxInFlight)
 		this.#unsaved = new Outbox('refreshed tokens', async (partition, blob) => {
-			const { state } = await pool.run('save', { partition, blob })
+			const { state } = await pool.within(pool.begin('save', { partition, blob }, true))
 			if (state === 'gone') this.#forget(partition)
 			return state === 'later' ? 'later' : 'done'
 		})
 		this.#owed = new Outbox('sign-outs', async (partition, whose) => {
-			await pool.run('signOut', { partition, ...whose })
+			await pool.within(pool.begin('signOut', { partition, ...whose }, true))
 			return 'done'
 		})
 		const { store, namespace, auth } = settings

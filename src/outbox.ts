@@ -6,6 +6,9 @@ const interval = 500
 /** Items kept at most; a blob is some 8 KB. */
 const most = 10_000
 
+/** Items that are sent at a time. */
+const width = 16
+
 /** How an item was sent; `later` leaves it for another round. It throws while the store can't be reached. */
 export type Send<T> = (partition: string, item: T) => Promise<'done' | 'later'>
 
@@ -16,6 +19,7 @@ export type Send<T> = (partition: string, item: T) => Promise<'done' | 'later'>
 export class Outbox<T extends object> {
 	readonly #send: Send<T>
 	readonly #items: LRUCache<string, T>
+	readonly #failed = new WeakSet<T>()
 	#timer: NodeJS.Timeout | undefined
 	#closed = false
 
@@ -66,21 +70,50 @@ export class Outbox<T extends object> {
 	}
 
 	/**
-	 * The first that throws ends the round: the others would wait for the same store. It comes last in the next one,
-	 * so that an item that can never be sent holds nobody up.
+	 * Several at a time, so that a part of the store that is away holds up nothing of the others; what failed before comes
+	 * last. When so many fail in a row the store is taken to be away, and the round ends.
 	 */
 	async #sendAll(): Promise<void> {
-		for (const partition of [...this.#items.rkeys()]) {
-			// It may have been dropped or replaced since the round began.
-			const item = this.#items.peek(partition)
-			if (!item) continue
-			try {
-				if ((await this.#send(partition, item)) === 'later') continue
-			} catch {
-				this.#items.get(partition)
-				return
+		const partitions = [...this.#items.rkeys()]
+		const waiting = [
+			...partitions.filter((partition) => !this.#hasFailed(partition)),
+			...partitions.filter((partition) => this.#hasFailed(partition)),
+		].values()
+		const underWay = new Set<Promise<void>>()
+		let failures = 0
+		const fill = () => {
+			while (failures + underWay.size < width) {
+				const { value: partition } = waiting.next()
+				if (partition === undefined) return
+				const sent = this.#sendOne(partition).then((arrived) => {
+					failures = arrived ? 0 : failures + 1
+					underWay.delete(sent)
+				})
+				underWay.add(sent)
 			}
-			if (this.#items.peek(partition) === item) this.#items.delete(partition)
+		}
+		for (fill(); underWay.size > 0; fill()) await Promise.race(underWay)
+	}
+
+	#hasFailed(partition: string): boolean {
+		const item = this.#items.peek(partition)
+		return item !== undefined && this.#failed.has(item)
+	}
+
+	/** @returns false when the store could not be reached */
+	async #sendOne(partition: string): Promise<boolean> {
+		// It may have been dropped or replaced since the round began.
+		const item = this.#items.peek(partition)
+		if (!item) return true
+		try {
+			const how = await this.#send(partition, item)
+			if (how === 'done' && this.#items.peek(partition) === item) this.#items.delete(partition)
+			return true
+		} catch {
+			this.#failed.add(item)
+			// Behind the others that failed, in the next round.
+			this.#items.get(partition)
+			return false
 		}
 	}
 }
