@@ -20,7 +20,7 @@ export type Acquired = AcquireResult & { readonly leaseWait?: number }
  *
  * @param forced no token that the blob holds will do
  * @param joins a refresh that ends while we wait for it answers us too
- * @param deadline milliseconds since the epoch
+ * @param deadline of `performance.now()`, which a clock that is set does not move
  * @param whileWanted ends a wait that nobody waits for: what runs goes on, and what is queued is dropped
  * @throws ERR_OVERLOADED at the deadline, and whatever a step throws
  */
@@ -49,7 +49,7 @@ export async function acquireInSteps(
 		for (;;) {
 			// Nothing that is stored answers it, so there is nothing to look at before it is its turn.
 			if (!slot && forced && otherThan === undefined) {
-				await whileWanted((signal) => slots.take(deadline, signal))
+				await whileWanted((signal) => slots.take(deadline - performance.now(), signal))
 				slot = true
 			}
 			const answer = await step({
@@ -64,7 +64,7 @@ export async function acquireInSteps(
 					// Others may refresh meanwhile: a slot is for calling the provider, not for waiting.
 					if (slot) slots.give()
 					slot = false
-					if (Date.now() + wait > deadline)
+					if (performance.now() + wait > deadline)
 						throw tooLate('Another process has been refreshing this session for too long.')
 					await whileWanted((signal) => sleep(wait, undefined, { signal }))
 					leaseWait += wait
@@ -72,7 +72,7 @@ export async function acquireInSteps(
 					slot = slots.tryTake()
 					break
 				case 'needs-refresh':
-					if (!slot) await whileWanted((signal) => slots.take(deadline, signal))
+					if (!slot) await whileWanted((signal) => slots.take(deadline - performance.now(), signal))
 					slot = true
 					break
 				case 'outrun':

@@ -653,7 +653,7 @@ export class TokenBroker {
 		return this.#flights.join(partition, key, async (flight) => {
 			const { store, pool } = this.#settings
 			const started = performance.now()
-			const deadline = Date.now() + pool.taskTimeout - wayBack
+			const deadline = started + pool.taskTimeout - wayBack
 			const step = (how: Step) => {
 				return this.#withFreshCredential(async () => {
 					const stored = store.kind === 'memory' ? store.read(partition) : undefined

@@ -11,7 +11,7 @@ const newness = 0.05
 
 /**
  * Bounds the calls to the provider that are under way, so that thousands of sessions that expire together do not
- * all call at once. Whoever finds no slot waits for one, first come, first served, until its deadline; and is refused
+ * all call at once. Whoever finds no slot waits for one, first come, first served, as long as it may; and is refused
  * at once when, as fast as slots have been passing on, none would come in time.
  */
 export class RefreshSlots {
@@ -36,13 +36,13 @@ export class RefreshSlots {
 	}
 
 	/**
+	 * @param patience milliseconds to wait at most
 	 * @param signal of who no longer wants one, and leaves the queue
-	 * @throws ERR_OVERLOADED at the deadline (milliseconds since the epoch)
+	 * @throws ERR_OVERLOADED after that, or at once when it would come to that
 	 */
-	async take(deadline: number, signal?: AbortSignal): Promise<void> {
+	async take(patience: number, signal?: AbortSignal): Promise<void> {
 		if (this.tryTake()) return
-		if (this.#waiting.size >= shortQueue && this.#expectedWait() > (deadline - Date.now()) * certainty)
-			throw tooMany()
+		if (this.#waiting.size >= shortQueue && this.#expectedWait() > patience * certainty) throw tooMany()
 		await new Promise<void>((resolve, reject) => {
 			const end = () => {
 				this.#waiting.delete(go)
@@ -60,7 +60,7 @@ export class RefreshSlots {
 			const timer = setTimeout(() => {
 				end()
 				reject(tooMany())
-			}, deadline - Date.now())
+			}, patience)
 			signal?.addEventListener('abort', leave, { once: true })
 			this.#waiting.add(go)
 		})
