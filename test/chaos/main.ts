@@ -23,6 +23,7 @@ import {
 	recoveryTime,
 	Traffic,
 	tally,
+	withoutOver,
 } from '../faults/traffic.js'
 
 const seed = Number(process.env.CHAOS_SEED || randomInt(2 ** 31))
@@ -95,17 +96,15 @@ async function round(rig: Rig, drawn: readonly Drawn[], account: Account): Promi
 	const back = performance.now()
 	await sleep(recovery + 1000)
 	await traffic.stop()
-	const ended = drawn.some(({ group }) => group === 'a process')
-	const losses = await findLosses(
-		rig,
-		traffic,
-		drawn.some(({ group }) => group === 'a thread'),
-	)
+	const broken = (part: string) => drawn.some(({ group }) => group === part)
+	const ended = broken('a process')
+	const losses = await findLosses(rig, traffic, {
+		threadsEnd: broken('a thread'),
+		storeAway: ended && broken('Redis'),
+	})
 	const lost = losses.filter(({ who }) => who !== leaves)
 	enter(account, rig, traffic, lost)
-	const gone = new Set(losses.map(({ who }) => who).concat(leaves))
-	// What people are told whose session is over is no failure.
-	const others = traffic.requests.filter(({ who }) => !gone.has(who))
+	const others = withoutOver(traffic.requests, [leaves, ...lost.map(({ who }) => who)])
 	const odd = others.filter((one) => !isGood(one) && !isRefused(one) && !(ended && one.word === 'killed'))
 	assert.deepEqual(tally(odd), {}, 'whatever fails says: try again')
 	assert.equal(traffic.wrong, 0, 'tokens of somebody else')
@@ -113,15 +112,12 @@ async function round(rig: Rig, drawn: readonly Drawn[], account: Account): Promi
 	const still = tally(others.filter((one) => one.at >= back + recovery && !isGood(one)))
 	assert.ok(late <= recovery, `back after ${late} ms: ${JSON.stringify(still)}`)
 	assert.deepEqual(rig.crashes.slice(crashed), [], 'processes that ended by themselves')
-	// A process that ends while the store is away takes with it what only it has.
-	const unsaved = ended && drawn.some(({ group }) => group === 'Redis')
-	for (const { who, excuse } of lost)
-		assert.ok(excuse ?? unsaved, `the session of ${who.person.name} is lost`)
+	for (const { who, excuse } of lost) assert.ok(excuse, `the session of ${who.person.name} is lost`)
 	for (const { who } of lost) await rig.replace(who)
 	if (told || losses.length > lost.length) await requireGone(rig, leaves)
 	await rig.replace(leaves)
 	await holdTokens(rig)
-	const excuses = lost.map(({ excuse }) => excuse ?? 'its process ended while the store was away')
+	const excuses = lost.map(({ excuse }) => excuse)
 	return [
 		`back after ${Math.round(late)} ms`,
 		...(lost.length > 0 ? [`lost ${lost.length}: ${[...new Set(excuses)].join(', ')}`] : []),

@@ -17,6 +17,7 @@ import {
 	refusalTime,
 	Traffic,
 	tally,
+	withoutOver,
 } from './traffic.js'
 
 /** Milliseconds: before a fault, with it, and after it. */
@@ -57,10 +58,11 @@ describe('200 requests a second', { timeout: 600_000 }, () => {
 		await fault.end(rig)
 		await sleep(afterwards)
 		await traffic.stop()
-		const losses = await findLosses(rig, traffic, Object.values<Fault>(threadFaults).includes(fault))
+		const threadsEnd = Object.values<Fault>(threadFaults).includes(fault)
+		const losses = await findLosses(rig, traffic, { threadsEnd })
 		await Promise.all(losses.map(({ who }) => rig.replace(who)))
 		const excused = new Set(losses.filter(({ excuse }) => excuse !== undefined).map(({ who }) => who))
-		const requests = traffic.requests.filter(({ who }) => !excused.has(who))
+		const requests = withoutOver(traffic.requests, excused)
 		const during = requests.filter(({ at }) => at >= from + settling && at < back - settling)
 		const of = (...kinds: Kind[]) => during.filter(({ kind }) => kinds.includes(kind))
 		const recovery = recoveryTime(requests, back)

@@ -39,9 +39,18 @@ const again = new Set([
 	...['ERR_BROKER_CLOSED', '503'],
 ])
 
+/** What is told to whose session is over: signed out, or lost. */
+const over = new Set(['ERR_SIGNED_OUT', 'ERR_INTERACTION_REQUIRED', '401'])
+
 export const isGood = ({ word }: Request) => good.has(word)
 /** Refused, and told to try again. */
 export const isRefused = ({ word }: Request) => again.has(word)
+
+/** All but what people were told whose session was over, rightly. */
+export function withoutOver(requests: readonly Request[], gone: Iterable<SignedIn>): Request[] {
+	const whose = new Set(gone)
+	return requests.filter(({ who, word }) => !whose.has(who) || !over.has(word))
+}
 
 /** Requests at a rate, whatever becomes of those before: as the people of an application make them. */
 export class Traffic {
@@ -212,9 +221,13 @@ export function refusalTime(requests: readonly Request[]): number {
 	)
 }
 
-/** Milliseconds from a time until the last request began that failed. */
+/** Milliseconds that a request may take when all is well, with a refresh of another process's before it. */
+const slow = 1000
+
+/** Milliseconds from a time until the last request began that failed, or had to wait. */
 export function recoveryTime(requests: readonly Request[], from: number): number {
-	return Math.max(0, ...requests.filter((one) => one.at >= from && !isGood(one)).map(({ at }) => at - from))
+	const late = requests.filter((one) => one.at >= from && (!isGood(one) || one.ms > slow))
+	return Math.max(0, ...late.map(({ at }) => at - from))
 }
 
 /** A session that is lost, and what excuses it; nothing does when that is `undefined`. */
@@ -223,28 +236,40 @@ export interface Loss {
 	readonly excuse: string | undefined
 }
 
+/** What may cost a session its newest refresh token. */
+export interface Dangers {
+	/** A thread was made to end. */
+	readonly threadsEnd?: boolean
+	/** The store could not take what a process had that ended. */
+	readonly storeAway?: boolean
+}
+
 /**
  * Who can get no new token any more, when every part is well again; what fails for now is tried for ten seconds. The
  * provider takes each refresh token once: one whose answer was lost on its way, or with its thread, is nobody's.
- * @param threadsEnd whether a thread was made to end
  */
-export async function findLosses(rig: Rig, { requests }: Traffic, threadsEnd = false): Promise<Loss[]> {
-	const process = rig.places.find(({ running }) => running)?.running
+export async function findLosses(
+	{ places, standIn, signedIn }: Rig,
+	{ requests }: Traffic,
+	{ threadsEnd = false, storeAway = false }: Dangers = {},
+): Promise<Loss[]> {
+	const process = places.find(({ running }) => running)?.running
 	if (!process) throw new Error('There is no process to ask.')
-	// The answer of one that was refused has said so.
-	const taken = new Set(
-		rig.standIn.log
-			.filter(({ passed, status }) => passed && (status === undefined || status === 200))
-			.map(({ correlationId }) => correlationId),
-	)
+	const taken = standIn.log
+		// The answer of one that was refused has said so.
+		.filter(({ passed, status }) => passed && (status === undefined || status === 200))
+		.map(({ correlationId }) => correlationId)
 	// A thread that is ill keeps its tasks beyond their deadline before it ends.
 	const ofThread = ['ERR_WORKER_FAILED', ...(threadsEnd ? ['ERR_OVERLOADED'] : [])]
 	const excuseOf = (who: SignedIn) => {
 		const theirs = requests.filter((one) => one.who === who)
-		const unheard = theirs.filter(({ correlationId }) => taken.has(correlationId)).map(({ word }) => word)
-		if (unheard.includes('ERR_IDP_UNAVAILABLE')) return 'the answer was lost on its way'
-		if (unheard.some((word) => ofThread.includes(word))) return 'the thread ended in mid-refresh'
-		if (unheard.includes('killed')) return 'the process was killed in mid-refresh'
+		const last = taken.flatMap((id) => theirs.find(({ correlationId }) => correlationId === id) ?? []).at(-1)
+		if (!last) return undefined
+		if (last.word === 'ERR_IDP_UNAVAILABLE') return 'the answer was lost on its way'
+		if (ofThread.includes(last.word)) return 'the thread ended in mid-refresh'
+		if (last.word === 'killed') return 'the process was killed in mid-refresh'
+		if (storeAway && !places.some(({ running }) => running === last.process))
+			return 'its process ended while the store was away'
 		return undefined
 	}
 	const losses: Loss[] = []
@@ -256,6 +281,6 @@ export async function findLosses(rig: Rig, { requests }: Traffic, threadsEnd = f
 				return void losses.push({ who, excuse: excuseOf(who) })
 		}
 	}
-	await Promise.all(rig.signedIn.map(look))
+	await Promise.all(signedIn.map(look))
 	return losses
 }

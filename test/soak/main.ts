@@ -15,6 +15,7 @@ import {
 	openAccount,
 	Traffic,
 	tally,
+	withoutOver,
 } from '../faults/traffic.js'
 import { drawSoak } from './plot.js'
 import { growth, measures, type Sample, slope, takeSample } from './samples.js'
@@ -78,7 +79,7 @@ async function round(): Promise<void> {
 	await fault.end(rig)
 	await sleep(Math.max(0, left(roundTime - 4) * 1000))
 	await traffic.stop()
-	const losses = await findLosses(rig, traffic, part === 'a thread')
+	const losses = await findLosses(rig, traffic, { threadsEnd: part === 'a thread' })
 	enter(account, rig, traffic, losses)
 	for (const { who, excuse } of losses) {
 		assert.ok(excuse, 'a session is lost')
@@ -87,8 +88,8 @@ async function round(): Promise<void> {
 	assert.equal(traffic.wrong, 0, 'tokens of somebody else')
 	assert.deepEqual(rig.crashes, [], 'processes that ended by themselves')
 	// Who signed out while a request of theirs was under way is told so.
-	const told = new Set(['ERR_SIGNED_OUT', '401'])
-	const odd = traffic.requests.filter((one) => !isGood(one) && !isRefused(one) && !told.has(one.word))
+	const gone = traffic.requests.map(({ who }) => who).filter((who) => !rig.signedIn.includes(who))
+	const odd = withoutOver(traffic.requests, gone).filter((one) => !isGood(one) && !isRefused(one))
 	assert.deepEqual(tally(odd), {}, 'whatever fails says: try again')
 	await sleep(Math.max(500, left(roundTime) * 1000))
 	const sample = await takeSample(rig, elapsed())
