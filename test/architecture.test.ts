@@ -23,7 +23,16 @@ function imports(folder: string): Import[] {
 			const from = join(folder, file)
 			const text = readFileSync(join(root, from), 'utf8')
 			const found = text.matchAll(/^(?:import|export)\s+(type\s)?(?:([^'"]*?)\sfrom\s+)?'([^']+)'/gm)
-			return [...found].map(([, type, names = '', target = '']) => {
+			const loaded = text.matchAll(
+				/^.*(?<!typeof )\bimport\('([^']+)'\)|^.*\bcreateRequire\([^)]*\)\('([^']+)'\)/gm,
+			)
+			const late = [...loaded].map(([, module, required]) => [
+				undefined,
+				undefined,
+				undefined,
+				module ?? required,
+			])
+			return [...found, ...late].map(([, type, names = '', target = '']) => {
 				const all = names
 					.match(/^\{(.*)\}$/s)?.[1]
 					?.split(',')
