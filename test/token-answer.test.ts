@@ -161,7 +161,18 @@ const rows: readonly Row[] = [
 	['429 and 0', 429, '', [unavailable, 1], { 'retry-after': '0' }],
 	['429 and a day', 429, '', [unavailable, 3600], { 'retry-after': '86400' }],
 	['429 and more digits than a number has', 429, '', unavailable, { 'retry-after': '9'.repeat(400) }],
-	['429 and a date', 429, '', [unavailable, 90], { 'retry-after': inSeconds(90) }],
+	[
+		'429 and a date',
+		429,
+		'',
+		[unavailable, 90],
+		// Counted from when it is answered.
+		{
+			get 'retry-after'() {
+				return inSeconds(90)
+			},
+		},
+	],
 	['429 and a date that is over', 429, '', [unavailable, 1], { 'retry-after': inSeconds(-1000) }],
 	['429 and a date of next year', 429, '', [unavailable, 3600], { 'retry-after': inSeconds(3e7) }],
 	['429 and soon', 429, '', unavailable, { 'retry-after': 'soon' }],

@@ -21,8 +21,12 @@ export interface World {
 	close(): Promise<void>
 }
 
+/** One for all worlds of a process: an RSA key takes long to find. */
+let ofClient: Promise<ClientCertificate> | undefined
+
 export async function createWorld(options: Partial<EntraStandInOptions> = {}): Promise<World> {
-	const certificate = await createClientCertificate()
+	ofClient ??= createClientCertificate()
+	const certificate = await ofClient
 	const directory = createDirectory({
 		redirectUris: ['http://localhost/user/authorized', 'https://localhost/user/authorized'],
 		postLogoutRedirectUris: ['http://localhost/', 'http://localhost/goodbye'],

@@ -7,7 +7,6 @@ import caseReporter from './case-reporter.js'
 import { casesOf, idsIn } from './cases.js'
 import { sourcesOfCases, testSources } from './suites.js'
 
-process.env.TEST_SUITE = 'security'
 const root = fileURLToPath(new URL('../../../', import.meta.url))
 
 /** What the runner tells of one test or group that begins and ends. */
@@ -24,8 +23,10 @@ function* told(
 }
 
 async function report(...events: Iterable<unknown>[]): Promise<{ text: string; failed: boolean }> {
-	const before = process.exitCode
+	const { exitCode, env } = process
+	const { TEST_SUITE: suite = '' } = env
 	process.exitCode = undefined
+	env.TEST_SUITE = 'security'
 	async function* all() {
 		for (const some of events) yield* some as Iterable<TestEvent>
 	}
@@ -34,7 +35,8 @@ async function report(...events: Iterable<unknown>[]): Promise<{ text: string; f
 		for await (const part of caseReporter(all())) text += part
 		return { text, failed: process.exitCode === 1 }
 	} finally {
-		process.exitCode = before
+		process.exitCode = exitCode
+		env.TEST_SUITE = suite
 	}
 }
 

@@ -1,16 +1,31 @@
 // node dist/test/support/run.js <suite> [word | !word] … [--flag-of-node=value] …
 import { spawn } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { casesOf } from './cases.js'
 import { requirePrograms } from './programs.js'
-import { compiled, parseArguments, selectTests, sourcesOfCases, testSources } from './suites.js'
+import { compiled, grouped, parseArguments, selectTests, sourcesOfCases, testSources } from './suites.js'
 
 function fail(message: string): never {
 	console.error(message)
 	process.exit(1)
+}
+
+/** Groups of files that one after the other run beside each other: so many that they end together. */
+const groupsOfEach = 4
+
+/** @returns the paths of the groups */
+function writeGroups(files: readonly string[], count: number): string[] {
+	const folder = 'dist/test/groups'
+	rmSync(join(root, folder), { recursive: true, force: true })
+	mkdirSync(join(root, folder))
+	return grouped(files, count).map((text, at) => {
+		const path = `${folder}/${at + 1}.js`
+		writeFileSync(join(root, path), text)
+		return path
+	})
 }
 
 const root = fileURLToPath(new URL('../../../', import.meta.url))
@@ -37,7 +52,9 @@ requirePrograms()
 
 // The other suites start several processes in each test, and measure time.
 const shared = suite === 'test'
-const concurrency = shared ? Math.max(2, Math.min(4, availableParallelism())) : 1
+const concurrency = shared ? Math.max(2, Math.min(4, availableParallelism() + 1)) : 1
+const files = sources.map(compiled)
+const inGroups = shared && words.length === 0 ? writeGroups(files, groupsOfEach * concurrency) : files
 const timeoutMs = shared ? 180_000 : 900_000
 const args = [
 	'--test',
@@ -51,7 +68,7 @@ const args = [
 	`--test-concurrency=${concurrency}`,
 	`--test-timeout=${timeoutMs}`,
 	...flags,
-	...sources.map(compiled),
+	...inGroups,
 ]
 console.log(
 	`${suite}: ${sources.length} file${sources.length === 1 ? '' : 's'}, ${concurrency} at a time, Node ${process.version}`,

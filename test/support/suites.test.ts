@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { compiled, parseArguments, selectTests } from './suites.js'
+import { compiled, grouped, parseArguments, selectTests } from './suites.js'
 
 const sources = [
 	'test/broker.test.ts',
@@ -41,6 +41,17 @@ describe('the selection of tests', () => {
 		assert.deepEqual(select('test', './test/support/redis.test.ts'), expected)
 		assert.deepEqual(select('test', 'dist/test/support/redis.test.js'), expected)
 		assert.equal(compiled('test/support/redis.test.ts'), 'dist/test/support/redis.test.js')
+	})
+})
+
+describe('groups of tests', () => {
+	it('hold every file once, neighbours apart', () => {
+		const files = ['dist/test/a.test.js', 'dist/test/b.test.js', 'dist/test/dev/c.test.js']
+		assert.deepEqual(grouped(files, 2), [
+			"import '../a.test.js'\nimport '../dev/c.test.js'\n",
+			"import '../b.test.js'\n",
+		])
+		assert.deepEqual(grouped(files.slice(0, 1), 2), ["import '../a.test.js'\n", ''])
 	})
 })
 

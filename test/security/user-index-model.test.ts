@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import fc from 'fast-check'
-import type { Browser } from '../dev/cookie-jar-browser.js'
-import type { Person } from '../dev/people.js'
+import type { Browser } from '../../dev/cookie-jar-browser.js'
+import type { Person } from '../../dev/people.js'
 import {
 	BrokerError,
 	type MemoryTokenStore,
@@ -11,9 +11,9 @@ import {
 	redisTokenStore,
 	type SessionTicket,
 	type UserReference,
-} from '../src/index.js'
-import { type Application, createApplication, createWorld, type World } from './support/application.js'
-import { startRedis, type TestRedis } from './support/redis.js'
+} from '../../src/index.js'
+import { type Application, createApplication, createWorld, type World } from '../support/application.js'
+import { startRedis, type TestRedis } from '../support/redis.js'
 
 const secrets = ['a test secret of more than 32 bytes: 0123456789']
 const person = (n: number, upn: string, name: string): Person => ({

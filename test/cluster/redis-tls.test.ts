@@ -5,14 +5,18 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createClientCertificate, createDevCertificates, type DevCertificates } from '../dev/certificates.js'
-import { clientIds, clientSecrets, TENANT_ID } from '../dev/directory.js'
-import { type RedisSource, redisTokenStore, type SessionTicket } from '../src/index.js'
-import { closeRedis, onRedis, openRedis } from '../src/redis-client.js'
-import type { ProcessOptions } from './fixtures/broker-process.js'
-import { createApplication, createWorld, type World } from './support/application.js'
-import { BrokerProcess } from './support/broker-process.js'
-import { freePort, startRedis, type TestRedis } from './support/redis.js'
+import {
+	createClientCertificate,
+	createDevCertificates,
+	type DevCertificates,
+} from '../../dev/certificates.js'
+import { clientIds, clientSecrets, TENANT_ID } from '../../dev/directory.js'
+import { type RedisSource, redisTokenStore, type SessionTicket } from '../../src/index.js'
+import { closeRedis, onRedis, openRedis } from '../../src/redis-client.js'
+import type { ProcessOptions } from '../fixtures/broker-process.js'
+import { createApplication, createWorld, type World } from '../support/application.js'
+import { BrokerProcess } from '../support/broker-process.js'
+import { freePort, startRedis, type TestRedis } from '../support/redis.js'
 
 const secrets = ['a test secret of more than 32 bytes: 0123456789']
 

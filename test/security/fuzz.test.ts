@@ -1,6 +1,6 @@
 import { after, before, describe, it } from 'node:test'
-import { targets } from './fuzz/targets.js'
-import { createFuzzWorld, type FuzzWorld } from './fuzz/world.js'
+import { targets } from '../fuzz/targets.js'
+import { createFuzzWorld, type FuzzWorld } from '../fuzz/world.js'
 
 /** A few inputs for each target, the same with each run; `npm run fuzz` tries others, and many more. */
 describe('input that was made up', () => {
