@@ -221,13 +221,9 @@ export function refusalTime(requests: readonly Request[]): number {
 	)
 }
 
-/** Milliseconds that a request may take when all is well, with a refresh of another process's before it. */
-const slow = 1000
-
-/** Milliseconds from a time until the last request began that failed, or had to wait. */
+/** Milliseconds from a time until the last request began that failed. */
 export function recoveryTime(requests: readonly Request[], from: number): number {
-	const late = requests.filter((one) => one.at >= from && (!isGood(one) || one.ms > slow))
-	return Math.max(0, ...late.map(({ at }) => at - from))
+	return Math.max(0, ...requests.filter((one) => one.at >= from && !isGood(one)).map(({ at }) => at - from))
 }
 
 /** A session that is lost, and what excuses it; nothing does when that is `undefined`. */
