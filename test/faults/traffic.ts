@@ -221,9 +221,13 @@ export function refusalTime(requests: readonly Request[]): number {
 	)
 }
 
-/** Milliseconds from a time until the last request began that failed. */
+/** Milliseconds that a request may take when all is well, with another process's refresh before it. */
+const slow = 1000
+
+/** Milliseconds from a time until the last request began that failed, or waited for something. */
 export function recoveryTime(requests: readonly Request[], from: number): number {
-	return Math.max(0, ...requests.filter((one) => one.at >= from && !isGood(one)).map(({ at }) => at - from))
+	const late = requests.filter((one) => one.at >= from && (!isGood(one) || one.ms > slow))
+	return Math.max(0, ...late.map(({ at }) => at - from))
 }
 
 /** A session that is lost, and what excuses it; nothing does when that is `undefined`. */
