@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { unwatchFile, watchFile } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { LRUCache } from 'lru-cache'
 import { AccessTokenCache, type HeldToken } from './access-token-cache.js'
 import { type AcquiredToken, type Outcome, toAcquiredToken, withOutcome } from './acquired-token.js'
@@ -82,6 +83,9 @@ const confirmationInterval = 60_000
  */
 const aliveFor = 1000
 
+/** Milliseconds that the answer is waited for: a third of what a command has, longer than a Redis nearby ever takes. */
+const confirmationPatience = 250
+
 /** Milliseconds for which a store that did not answer is not asked whether partitions live. */
 const storeIsDownFor = 1000
 
@@ -139,6 +143,7 @@ export class TokenBroker {
 	readonly #notices: SignOutNotices | undefined
 	readonly #closeToo: (() => Promise<void>)[] = []
 	#metadata: Promise<ProviderMetadata> | undefined
+	/** 0 when it has answered. */
 	#storeIsDownUntil = 0
 	#reloading: { readonly at: number; readonly done: Promise<'done' | 'failed'> } | undefined
 	#closing: Promise<void> | undefined
@@ -333,13 +338,23 @@ export class TokenBroker {
 		return withOutcome(token, 'inflight')
 	}
 
-	/** Asks whether a held token's session is alive, unless that was asked a short while ago. @throws ERR_SIGNED_OUT */
+	/**
+	 * Asks whether a held token's session is alive, unless that was asked a short while ago. A store that takes long is
+	 * not waited for, and one that was away the last time not at all: its answer counts when it comes.
+	 * @throws ERR_SIGNED_OUT
+	 */
 	async #confirmHeld(partition: string, held: HeldToken, signal: AbortSignal | undefined): Promise<void> {
 		const now = performance.now()
 		if (now - held.askedAt < confirmationInterval) return
 		held.askedAt = now
-		if (await abortable(this.#confirm(partition), signal)) held.confirmedAt = now
-		else held.askedAt = now - confirmationInterval + storeIsDownFor
+		const answered = this.#confirm(partition).then((lives) => {
+			if (lives) held.confirmedAt = now
+			else held.askedAt = now - confirmationInterval + storeIsDownFor
+		})
+		// Who comes too late to be told has lost the token all the same.
+		answered.catch(() => {})
+		const patience = this.#storeIsDownUntil === 0 ? confirmationPatience : 0
+		await abortable(Promise.race([answered, sleep(patience, undefined, { ref: false })]), signal)
 	}
 
 	#answerHeld(ticket: SessionTicket, scopes: NormalisedScopes, held: HeldToken, now: number): AcquiredToken {
@@ -819,7 +834,9 @@ export class TokenBroker {
 		const now = performance.now()
 		if (now < this.#storeIsDownUntil) return false
 		try {
-			if ((await this.#pool.run('exists', { partition })).exists) return true
+			const { exists } = await this.#pool.run('exists', { partition })
+			this.#storeIsDownUntil = 0
+			if (exists) return true
 		} catch {
 			this.#storeIsDownUntil = now + storeIsDownFor
 			return false

@@ -66,6 +66,7 @@ describe('200 requests a second', { timeout: 600_000 }, () => {
 		const during = requests.filter(({ at }) => at >= from + settling && at < back - settling)
 		const of = (...kinds: Kind[]) => during.filter(({ kind }) => kinds.includes(kind))
 		const recovery = recoveryTime(requests, back)
+		const [heldWithin, pagesWithin] = [slowest(of('held')), slowest(of('page'))]
 		const account = openAccount()
 		enter(account, rig, traffic, losses)
 		t.diagnostic(
@@ -75,8 +76,8 @@ describe('200 requests a second', { timeout: 600_000 }, () => {
 				refusedWithin: Math.round(refusalTime(during)),
 				visitsRefusedWithin: Math.round(refusalTime(of('visit'))),
 				recovery: Math.round(recovery),
-				heldWithin: slowest(of('held')),
-				pagesWithin: slowest(of('page')),
+				heldWithin,
+				pagesWithin,
 			}),
 		)
 		assert.ok(traffic.between(from, back).length > (0.9 * 200 * (back - from)) / 1000, 'the rate is held')
@@ -85,6 +86,9 @@ describe('200 requests a second', { timeout: 600_000 }, () => {
 		assert.deepEqual(crashes, [])
 		assert.equal(traffic.wrong, 0, 'tokens of somebody else')
 		assert.equal(losses.length - excused.size, 0, 'sessions that are lost')
+		// Where notices of sign-outs are not heard, the store is asked, and waited for a quarter of a second.
+		assert.ok(heldWithin <= 300, `held tokens took ${heldWithin} ms`)
+		assert.ok(pagesWithin <= 500, `pages took ${pagesWithin} ms`)
 		const failed = requests
 			.filter((one) => one.at >= from && !isGood(one))
 			.map(({ who, word, at }) => ({ who, word, after: Math.round(at - from) }))

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { after, afterEach, before, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createTokenBroker, redisTokenStore, type TokenBroker } from '../../src/index.js'
-import { createSetting, type Session, type Setting } from '../cluster/setting.js'
+import { createSetting, namespace, type Session, type Setting } from '../cluster/setting.js'
 import { readCache } from '../support/expire.js'
 import { createLink, type RedisLink } from '../support/redis-link.js'
 import { codeOf, percentile, seeded, times } from './account.js'
@@ -29,9 +29,9 @@ describe('Redis behind a network', { timeout: 240_000 }, () => {
 	})
 
 	/** A process's worth of broker, that holds no token yet. */
-	async function withBroker(work: (broker: TokenBroker) => Promise<void>): Promise<void> {
+	async function withBroker(work: (broker: TokenBroker) => Promise<void>, user: object = {}): Promise<void> {
 		const { redis: _, ...options } = setting.options()
-		const store = redisTokenStore({ host: '127.0.0.1', port: link.port })
+		const store = redisTokenStore({ host: '127.0.0.1', port: link.port, ...user })
 		const broker = await createTokenBroker({ ...options, store })
 		try {
 			await work(broker)
@@ -99,6 +99,25 @@ describe('Redis behind a network', { timeout: 240_000 }, () => {
 			const whole = await refreshAll(broker)
 			assert.deepEqual([...new Set(whole.map(({ what }) => what))], ['refreshed'], 'none is lost')
 		}))
+
+	it('E3: 400 ms away, keeps nobody waiting for that long who holds a token, and signs out who was signed out', async () => {
+		// A process that hears no notices has to ask.
+		const user = { username: 'deaf', password: 'of-a-test' }
+		const admin = setting.redis.client()
+		const rights = ['on', `>${user.password}`, '~*', 'resetchannels', '+@all']
+		await admin.acl('SETUSER', user.username, ...rights)
+		const session = await setting.signIn()
+		await withBroker(async (broker) => {
+			assert.equal((await outcomeOf(broker.acquireSilent(session))).what, 'cached')
+			link.delay(400)
+			await admin.del(`${namespace}:t:{${session.msal.partition}}`)
+			const first = await outcomeOf(broker.acquireSilent(session))
+			assert.equal(first.what, 'hit')
+			assert.ok(first.ms >= 200 && first.ms < 350, `${first.ms} ms`)
+			await sleep(300)
+			assert.equal((await outcomeOf(broker.acquireSilent(session))).what, 'ERR_SIGNED_OUT')
+		}, user)
+	})
 
 	it('E9: cut after any byte of an answer, leaves each session whole, and the next try goes on', () =>
 		withBroker(async (broker) => {
