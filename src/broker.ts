@@ -143,8 +143,8 @@ export class TokenBroker {
 	readonly #notices: SignOutNotices | undefined
 	readonly #closeToo: (() => Promise<void>)[] = []
 	#metadata: Promise<ProviderMetadata> | undefined
-	/** 0 when it has answered. */
-	#storeIsDownUntil = 0
+	/** In milliseconds of `performance.now()`; in the past for ever when the store answered last. */
+	#storeIsDownUntil = Number.NEGATIVE_INFINITY
 	#reloading: { readonly at: number; readonly done: Promise<'done' | 'failed'> } | undefined
 	#closing: Promise<void> | undefined
 
@@ -353,7 +353,9 @@ export class TokenBroker {
 		})
 		// Who comes too late to be told has lost the token all the same.
 		answered.catch(() => {})
-		const patience = this.#storeIsDownUntil === 0 ? confirmationPatience : 0
+		// What is known of an outage is worth as much as what is known of a session, and as long.
+		const wasAway = now < this.#storeIsDownUntil + confirmationInterval
+		const patience = wasAway ? 0 : confirmationPatience
 		await abortable(Promise.race([answered, sleep(patience, undefined, { ref: false })]), signal)
 	}
 
@@ -835,7 +837,7 @@ export class TokenBroker {
 		if (now < this.#storeIsDownUntil) return false
 		try {
 			const { exists } = await this.#pool.run('exists', { partition })
-			this.#storeIsDownUntil = 0
+			this.#storeIsDownUntil = Number.NEGATIVE_INFINITY
 			if (exists) return true
 		} catch {
 			this.#storeIsDownUntil = now + storeIsDownFor

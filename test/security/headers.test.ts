@@ -298,8 +298,9 @@ describe('C10, B14: the headers of every route and status', () => {
 		}
 	})
 
-	it('are right when the broker is closed, and the provider away', async () => {
+	it('are right when the broker is closed, and the provider away', async (t) => {
 		const closed = await createApplication(world, { secrets })
+		t.after(() => closed.close())
 		world.standIn.inject({ on: 'discovery', drop: true, times: 5 })
 		const away = await ask(closed, 'GET /user/login', { accept: 'text/html' })
 		world.standIn.clearFaults()
@@ -318,7 +319,6 @@ describe('C10, B14: the headers of every route and status', () => {
 			const answer = await ask(closed, line, { cookie, accept: 'text/html' })
 			assertProtected(answer, `${line}, closed: ${answer.status}`)
 		}
-		await closed.close()
 	})
 
 	it('are right for a sign-out, and its repetition', async () => {
