@@ -76,7 +76,8 @@ const giveBackInterval = 250
 const scripts = {
 	/**
 	 * {0} gone, {1, version, blob unless known, leased, mark}, {2, version, blob if wanted} somebody else holds the lease,
-	 * {3, error} failed a moment ago, {4} larger than any blob of ours: it is not sent.
+	 * {3, error} failed a moment ago, {4} larger than any blob of ours: it is not sent. Who would wait
+	 * writes nothing, by a write: a store that takes none would else be waited for until the lease is over.
 	 */
 	koaMsalOpen: {
 		numberOfKeys: 3,
@@ -90,6 +91,7 @@ if ARGV[3] ~= 'never' then
   if expires <= tonumber(ARGV[3]) then
     local holder = redis.call('GET', KEYS[2])
     if holder and holder ~= ARGV[1] then
+      redis.call('HDEL', KEYS[1], 'nothing')
       return {2, version, ARGV[5] == '1' and redis.call('HGET', KEYS[1], 'b')}
     end
     local failure = redis.call('GET', KEYS[3])

@@ -20,6 +20,9 @@ interface Refusal {
 	readonly commits?: true
 }
 
+/** The default, in milliseconds: nobody is to wait for one that the store can't give back. */
+const lease = 10_000
+
 describe('a Redis that refuses', { timeout: 240_000 }, () => {
 	let setting: Setting
 	let admin: Redis
@@ -31,7 +34,7 @@ describe('a Redis that refuses', { timeout: 240_000 }, () => {
 	/** Of which no broker but the first has read anything, as many as there are refusals. */
 	let unread: Session[]
 	before(async () => {
-		setting = await createSetting({ rotation: 'strict' }, {}, undefined, {
+		setting = await createSetting({ rotation: 'strict' }, { refresh: { lease } }, undefined, {
 			args: ['--enable-debug-command', 'yes', '--loading-process-events-interval-bytes', '1024'],
 		})
 		admin = setting.redis.client()
@@ -172,8 +175,14 @@ describe('a Redis that refuses', { timeout: 240_000 }, () => {
 			await sleep(200)
 			await begin()
 			try {
+				const other = await refresh(fresh, session)
+				assert.equal(other.what, 'ERR_STORE_UNAVAILABLE')
+				assert.ok(other.ms < 1000, `${other.ms} ms`)
 				assert.equal((await refreshing).what, 'refreshed')
 				assert.equal(setting.broker.statistics.unsaved, commits ? 0 : 1)
+				const next = await refresh(fresh, session)
+				assert.equal(next.what, 'ERR_STORE_UNAVAILABLE')
+				assert.ok(next.ms < 1000, `${next.ms} ms`)
 			} finally {
 				await end()
 			}
