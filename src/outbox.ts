@@ -6,8 +6,8 @@ const interval = 500
 /** Items kept at most; a blob is some 8 KB. */
 const most = 10_000
 
-/** Items that are sent at a time. */
-const width = 16
+/** Items that are sent at a time: one that cannot be told takes the store's patience, three quarters of a second. */
+const width = 128
 
 /** How an item was sent; `later` leaves it for another round. It throws while the store can't be reached. */
 export type Send<T> = (partition: string, item: T) => Promise<'done' | 'later'>
@@ -40,7 +40,7 @@ export class Outbox<T extends object> {
 	}
 
 	get(partition: string): T | undefined {
-		return this.#items.get(partition)
+		return this.#items.peek(partition)
 	}
 
 	keep(partition: string, item: T): void {
@@ -85,8 +85,9 @@ export class Outbox<T extends object> {
 			while (failures + underWay.size < width) {
 				const { value: partition } = waiting.next()
 				if (partition === undefined) return
-				const sent = this.#sendOne(partition).then((arrived) => {
-					failures = arrived ? 0 : failures + 1
+				const sent = this.#sendOne(partition).then((came) => {
+					if (came === 'arrived') failures = 0
+					else if (came === 'failed') failures++
 					underWay.delete(sent)
 				})
 				underWay.add(sent)
@@ -100,20 +101,19 @@ export class Outbox<T extends object> {
 		return item !== undefined && this.#failed.has(item)
 	}
 
-	/** @returns false when the store could not be reached */
-	async #sendOne(partition: string): Promise<boolean> {
+	async #sendOne(partition: string): Promise<'arrived' | 'failed' | 'dropped'> {
 		// It may have been dropped or replaced since the round began.
 		const item = this.#items.peek(partition)
-		if (!item) return true
+		if (!item) return 'dropped'
 		try {
 			const how = await this.#send(partition, item)
 			if (how === 'done' && this.#items.peek(partition) === item) this.#items.delete(partition)
-			return true
+			return 'arrived'
 		} catch {
 			this.#failed.add(item)
 			// Behind the others that failed, in the next round.
 			this.#items.get(partition)
-			return false
+			return 'failed'
 		}
 	}
 }

@@ -11,6 +11,9 @@ const outboxOf = (save: (partition: string, blob: UnsavedBlob) => Promise<void>)
 	})
 
 const interval = 500
+const width = 128
+/** Milliseconds after which a part of the store that is away has failed. */
+const storePatience = 750
 const blob = (sealed: string, version = 1): UnsavedBlob => ({
 	version,
 	sealed,
@@ -30,6 +33,7 @@ function createStore() {
 		save: async (partition: string, { sealed }: UnsavedBlob) => {
 			store.tried.push(partition)
 			await store.hold
+			if (store.refuses.has(partition)) await new Promise((resolve) => setTimeout(resolve, storePatience))
 			if (store.isDown || store.refuses.has(partition)) throw new Error('no')
 			store.written.set(partition, sealed)
 		},
@@ -68,15 +72,23 @@ describe('unsaved blobs', () => {
 		assert.equal(store.tried.length, 5, 'and nothing is tried any more')
 	})
 
-	it('ask a store that is down sixteen times in a round, not once for each', async () => {
+	/** Lets so many milliseconds pass. */
+	async function pass(milliseconds: number): Promise<void> {
+		for (let at = 0; at < milliseconds; at += 50) {
+			mock.timers.tick(50)
+			await turn()
+		}
+	}
+
+	it('ask a store that is down so many times in a round, not once for each', async () => {
 		const store = createStore()
 		const unsaved = outboxOf(store.save)
-		for (let i = 0; i < 100; i++) unsaved.keep(`p${i}`, blob(`${i}`))
+		for (let i = 0; i < 500; i++) unsaved.keep(`p${i}`, blob(`${i}`))
 		await round(3)
-		assert.equal(store.tried.length, 3 * 16)
+		assert.equal(store.tried.length, 3 * width)
 		store.isDown = false
 		await round()
-		assert.equal(store.written.size, 100)
+		assert.equal(store.written.size, 500)
 		assert.equal(unsaved.size, 0)
 	})
 
@@ -84,16 +96,48 @@ describe('unsaved blobs', () => {
 		const store = createStore()
 		store.isDown = false
 		const unsaved = outboxOf(store.save)
-		for (let i = 0; i < 900; i++) {
+		// Those that are away come first, and fail together.
+		for (let i = 0; i < 600; i++) {
 			unsaved.keep(`p${i}`, blob(`${i}`))
-			if (i % 3 === 0) store.refuses.add(`p${i}`)
+			if (i < 200) store.refuses.add(`p${i}`)
 		}
-		await round()
-		assert.equal(store.written.size, 600)
-		assert.equal(unsaved.size, 300)
+		await pass(2000)
+		assert.equal(store.written.size, 400)
+		assert.equal(unsaved.size, 200)
 		unsaved.keep('q', blob('Q'))
-		await round()
+		await pass(interval + storePatience + interval)
 		assert.equal(store.written.get('q'), 'Q', 'who comes later does not wait behind those that failed')
+		store.refuses.clear()
+		await pass(interval + storePatience + interval)
+		assert.equal(unsaved.size, 0)
+	})
+
+	it('are told as soon as their part is back, also of sessions in use, with others away still', async () => {
+		const store = createStore()
+		store.isDown = false
+		const unsaved = outboxOf(store.save)
+		for (let i = 0; i < 200; i++) store.refuses.add(`p${i}`)
+		for (const partition of store.refuses) unsaved.keep(partition, blob(partition))
+		await pass(3000)
+		assert.equal(store.written.size, 0)
+		store.refuses.delete('p100')
+		for (let passed = 0; passed < 3 * (interval + storePatience); passed += 200) {
+			unsaved.get('p100')
+			await pass(200)
+		}
+		assert.deepEqual([...store.written.keys()], ['p100'])
+	})
+
+	it('of the part that is there are written when all is closed', async () => {
+		const store = createStore()
+		store.isDown = false
+		const unsaved = outboxOf(store.save)
+		for (let i = 0; i < 150; i++) unsaved.keep(`p${i}`, blob(`${i}`))
+		for (let i = 0; i < 100; i++) store.refuses.add(`p${i}`)
+		const closing = unsaved.close()
+		await pass(storePatience + interval)
+		await closing
+		assert.equal(store.written.size, 50)
 	})
 
 	it('do not wait for one that can never be written', async () => {
@@ -103,7 +147,7 @@ describe('unsaved blobs', () => {
 			store.refuses = new Set([refused, 'p7'])
 			const unsaved = outboxOf(store.save)
 			for (let i = 0; i < 10; i++) unsaved.keep(`p${i}`, blob(`${i}`))
-			await round(10)
+			await pass(3000)
 			assert.equal(store.written.size, 8, `${refused}: ${[...store.written.keys()]}`)
 			assert.equal(unsaved.size, 2)
 		}
@@ -128,12 +172,12 @@ describe('unsaved blobs', () => {
 			go = resolve
 		})
 		const unsaved = outboxOf(store.save)
-		const names = Array.from({ length: 20 }, (_, at) => `p${at}`)
+		const names = Array.from({ length: width + 4 }, (_, at) => `p${at}`)
 		for (const name of names) unsaved.keep(name, blob(name))
 		mock.timers.tick(interval)
 		await turn()
 		const first = [...store.tried]
-		assert.equal(first.length, 16)
+		assert.equal(first.length, width)
 		for (const name of names) if (!first.includes(name)) unsaved.drop(name)
 		go()
 		await turn()
@@ -170,14 +214,15 @@ describe('unsaved blobs', () => {
 			go = resolve
 		})
 		const unsaved = outboxOf(store.save)
-		for (let i = 0; i < 17; i++) unsaved.keep(`p${i}`, blob('old'))
+		for (let i = 0; i <= width; i++) unsaved.keep(`p${i}`, blob('old'))
+		const last = `p${width}`
 		mock.timers.tick(interval)
 		await turn()
-		assert.ok(!store.tried.includes('p16'))
-		unsaved.keep('p16', blob('new', 2))
+		assert.ok(!store.tried.includes(last))
+		unsaved.keep(last, blob('new', 2))
 		go()
 		await turn()
-		assert.equal(store.written.get('p16'), 'new')
+		assert.equal(store.written.get(last), 'new')
 	})
 
 	it('run one round at a time, however long the store takes', async () => {
@@ -191,11 +236,11 @@ describe('unsaved blobs', () => {
 		assert.equal(store.tried.length, 1)
 	})
 
-	it('are bounded: at 10,000 the one that was used least recently goes', async () => {
+	it('are bounded: at 10,000 the one that came first goes', async () => {
 		const store = createStore()
 		const unsaved = outboxOf(store.save)
 		for (let i = 0; i < 10_000; i++) unsaved.keep(`p${i}`, blob(''))
-		assert.ok(unsaved.get('p0'))
+		unsaved.keep('p0', blob('newer'))
 		for (let i = 0; i < 5; i++) unsaved.keep(`q${i}`, blob(''))
 		assert.equal(unsaved.size, 10_000)
 		assert.ok(unsaved.get('p0') && unsaved.get('q4'))
