@@ -33,8 +33,9 @@ function createStore() {
 		save: async (partition: string, { sealed }: UnsavedBlob) => {
 			store.tried.push(partition)
 			await store.hold
-			if (store.refuses.has(partition)) await new Promise((resolve) => setTimeout(resolve, storePatience))
-			if (store.isDown || store.refuses.has(partition)) throw new Error('no')
+			const refused = store.refuses.has(partition)
+			if (refused) await new Promise((resolve) => setTimeout(resolve, storePatience))
+			if (store.isDown || refused) throw new Error('no')
 			store.written.set(partition, sealed)
 		},
 	}
