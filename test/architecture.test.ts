@@ -18,20 +18,15 @@ interface Import {
 /** Every import of the project's own code, with the project's files as paths from its top. */
 function imports(folder: string): Import[] {
 	return readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
-		.filter((file) => file.endsWith('.ts') && !file.endsWith('.d.ts'))
+		.filter((file) => /\.c?ts$/.test(file) && !file.endsWith('.d.ts'))
 		.flatMap((file) => {
 			const from = join(folder, file)
 			const text = readFileSync(join(root, from), 'utf8')
 			const found = text.matchAll(/^(?:import|export)\s+(type\s)?(?:([^'"]*?)\sfrom\s+)?'([^']+)'/gm)
 			const loaded = text.matchAll(
-				/^.*(?<!typeof )\bimport\('([^']+)'\)|^.*\bcreateRequire\([^)]*\)\('([^']+)'\)/gm,
+				/^.*(?<!typeof )\bimport\('([^']+)'\)|^.*\bcreateRequire\([^)]*\)\('([^']+)'\)|^import \w+ = require\('([^']+)'\)/gm,
 			)
-			const late = [...loaded].map(([, module, required]) => [
-				undefined,
-				undefined,
-				undefined,
-				module ?? required,
-			])
+			const late = [...loaded].map(([, ...one]) => [undefined, undefined, undefined, one.find(Boolean)])
 			return [...found, ...late].map(([, type, names = '', target = '']) => {
 				const all = names
 					.match(/^\{(.*)\}$/s)?.[1]
@@ -40,7 +35,7 @@ function imports(folder: string): Import[] {
 					.filter(Boolean)
 				const typeOnly = type !== undefined || (all?.every((name) => name.startsWith('type ')) ?? false)
 				const to = target.startsWith('.')
-					? relative(root, join(root, dirname(from), target)).replace(/\.js$/, '.ts')
+					? relative(root, join(root, dirname(from), target)).replace(/\.(c?)js$/, '.$1ts')
 					: target
 				return { from, to, typeOnly }
 			})
@@ -153,7 +148,7 @@ describe('imports', () => {
 		]
 		assert.deepEqual(users('piscina'), ['src/worker-threads.ts'])
 		assert.ok(users('comlink').length <= 2 && users('comlink').every((file) => file.startsWith('src/remote')))
-		assert.deepEqual(users('@azure/msal-node'), ['workers/msal-client.ts'])
+		assert.deepEqual(users('@azure/msal-node'), ['workers/msal.cts'])
 		assert.ok(users('commander').every(inFolder('src/cli')))
 		for (const name of ['koa', 'koa-session', 'koa-redis', '@koa/router'])
 			assert.ok(users(name).every(inFolder('src/koa')), name)

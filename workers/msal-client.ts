@@ -1,16 +1,13 @@
-import { createRequire } from 'node:module'
-import type * as Msal from '@azure/msal-node'
+import type { ConfidentialClientApplication } from '@azure/msal-node'
 import { BrokerError } from '../src/errors.js'
 import { isMicrosoftCloud } from '../src/microsoft-clouds.js'
 import { toWord } from '../src/plain-text.js'
 import type { WorkerSettings } from '../src/wire.js'
 import type { Authority } from './authority.js'
 import { credentialInUse } from './credential.js'
+import msal from './msal.cjs'
 import type { ProviderCall } from './provider-call.js'
 import { parseTokenCache, type TokenCacheJson } from './token-cache.js'
-
-// Its CommonJS build is one file; as ES modules it is two hundred, which take each thread three times as long to load.
-const { ConfidentialClientApplication }: typeof Msal = createRequire(import.meta.url)('@azure/msal-node')
 
 /**
  * One msal-node client for one partition and one operation. A client that is used for two people mixes their
@@ -21,10 +18,10 @@ export function createMsalClient(
 	authority: Authority,
 	network: ProviderCall,
 	clientAssertion: (() => Promise<string>) | undefined,
-): Msal.ConfidentialClientApplication {
+): ConfidentialClientApplication {
 	const credential = credentialInUse()
 	const { host } = new URL(settings.authority)
-	return new ConfidentialClientApplication({
+	return new msal.ConfidentialClientApplication({
 		auth: {
 			clientId: settings.clientId,
 			authority: settings.authority,
@@ -44,7 +41,7 @@ export function createMsalClient(
  * What the client has made of an answer, in MSAL's cache schema.
  * @throws ERR_IDP_PROTOCOL when nobody could read it afterwards
  */
-export function readTokenCache(client: Msal.ConfidentialClientApplication): TokenCacheJson {
+export function readTokenCache(client: ConfidentialClientApplication): TokenCacheJson {
 	try {
 		return parseTokenCache(client.getTokenCache().serialize())
 	} catch (cause) {

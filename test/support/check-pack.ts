@@ -46,7 +46,7 @@ function none(list: readonly string[], complaint: string): void {
 /** What the tarball may hold: only what somebody who installs the package needs. */
 const ALLOWED = [
 	/^(?:README\.md|CHANGELOG\.md|SECURITY\.md|LICENSE|package\.json)$/,
-	/^dist\/(?:src|workers)\/(?:[\w-]+\/)*[\w-]+(?:\.js|\.js\.map|\.d\.ts)$/,
+	/^dist\/(?:src|workers)\/(?:[\w-]+\/)*[\w-]+(?:\.c?js|\.c?js\.map|\.d\.c?ts)$/,
 	// What the README leads to; the demo needs the stand-in, which is not part of the package.
 	/^(?:docs\/(?:from-aiohttp-msal|operations)\.md|examples\/(?:existing-app\/)?[\w-]+\.ts)$/,
 ]
@@ -64,7 +64,7 @@ function checkContents(tarball: string): void {
 		assert.ok(there, `package.json promises ${wanted}, and the tarball does not hold it`)
 	}
 	const stale = paths.filter((path) => {
-		const source = path.replace(/^dist\//, '').replace(/(?:\.d\.ts|\.js|\.js\.map)$/, '.ts')
+		const source = path.replace(/^dist\//, '').replace(/(?:\.d)?\.(c?)[jt]s(?:\.map)?$/, '.$1ts')
 		return path.startsWith('dist/') && !existsSync(join(root, source))
 	})
 	none(stale, 'compiled files whose source is gone: remove dist/ and build again')
