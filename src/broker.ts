@@ -86,6 +86,9 @@ const aliveFor = 1000
 /** Milliseconds that the answer is waited for: a third of what a command has, longer than a Redis nearby ever takes. */
 const confirmationPatience = 250
 
+/** The same while the store was away when last asked: one that is back answers in that. */
+const outagePatience = 25
+
 /** Milliseconds for which a store that did not answer is not asked whether partitions live. */
 const storeIsDownFor = 1000
 
@@ -345,7 +348,10 @@ export class TokenBroker {
 	 */
 	async #confirmHeld(partition: string, held: HeldToken, signal: AbortSignal | undefined): Promise<void> {
 		const now = performance.now()
-		if (now - held.askedAt < confirmationInterval) return
+		const heardSince = this.#heardSince()
+		// What was signed out between the last question and the first notice is known to nobody here.
+		const unheard = Number.isFinite(heardSince) && held.askedAt < heardSince
+		if (!unheard && now - held.askedAt < confirmationInterval) return
 		held.askedAt = now
 		const answered = this.#confirm(partition).then((lives) => {
 			if (lives) held.confirmedAt = now
@@ -355,8 +361,9 @@ export class TokenBroker {
 		answered.catch(() => {})
 		// What is known of an outage is worth as much as what is known of a session, and as long.
 		const wasAway = now < this.#storeIsDownUntil + confirmationInterval
-		const patience = wasAway ? 0 : confirmationPatience
+		const patience = wasAway ? outagePatience : confirmationPatience
 		await abortable(Promise.race([answered, sleep(patience, undefined, { ref: false })]), signal)
+		if (this.#owed.get(partition)) throw signedOut()
 	}
 
 	#answerHeld(ticket: SessionTicket, scopes: NormalisedScopes, held: HeldToken, now: number): AcquiredToken {

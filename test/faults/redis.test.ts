@@ -100,23 +100,58 @@ describe('Redis behind a network', { timeout: 240_000 }, () => {
 			assert.deepEqual([...new Set(whole.map(({ what }) => what))], ['refreshed'], 'none is lost')
 		}))
 
+	/** A process that hears no notices has to ask. */
+	const deaf = { username: 'deaf', password: 'of-a-test' }
+	const setDeaf = (right: 'resetchannels' | 'allchannels') =>
+		setting.redis.client().acl('SETUSER', deaf.username, 'on', `>${deaf.password}`, '~*', right, '+@all')
+	const endTokens = ({ msal }: Session) => setting.redis.client().del(`${namespace}:t:{${msal.partition}}`)
+
 	it('E3: 400 ms away, keeps nobody waiting for that long who holds a token, and signs out who was signed out', async () => {
-		// A process that hears no notices has to ask.
-		const user = { username: 'deaf', password: 'of-a-test' }
-		const admin = setting.redis.client()
-		const rights = ['on', `>${user.password}`, '~*', 'resetchannels', '+@all']
-		await admin.acl('SETUSER', user.username, ...rights)
+		await setDeaf('resetchannels')
 		const session = await setting.signIn()
 		await withBroker(async (broker) => {
 			assert.equal((await outcomeOf(broker.acquireSilent(session))).what, 'cached')
 			link.delay(400)
-			await admin.del(`${namespace}:t:{${session.msal.partition}}`)
+			await endTokens(session)
 			const first = await outcomeOf(broker.acquireSilent(session))
 			assert.equal(first.what, 'hit')
 			assert.ok(first.ms >= 200 && first.ms < 350, `${first.ms} ms`)
 			await sleep(300)
 			assert.equal((await outcomeOf(broker.acquireSilent(session))).what, 'ERR_SIGNED_OUT')
-		}, user)
+		}, deaf)
+	})
+
+	it('E1: away and back, keeps nobody waiting who holds a token, and gives none to who was signed out', async () => {
+		await setDeaf('resetchannels')
+		const session = await setting.signIn()
+		await withBroker(async (broker) => {
+			assert.equal((await outcomeOf(broker.acquireSilent(session))).what, 'cached')
+			link.refuse(true)
+			await outcomeOf(broker.acquireSilent(session))
+			for (const end = performance.now() + 3000; performance.now() < end; await sleep(100)) {
+				const again = await outcomeOf(broker.acquireSilent(session))
+				assert.equal(again.what, 'hit')
+				assert.ok(again.ms < 100, `${again.ms} ms`)
+			}
+			link.refuse(false)
+			await endTokens(session)
+			await sleep(2000)
+			assert.equal((await outcomeOf(broker.acquireSilent(session))).what, 'ERR_SIGNED_OUT')
+		}, deaf)
+	})
+
+	it('E10: of sign-outs that it heard nothing of, a process asks when it hears again', async () => {
+		await setDeaf('resetchannels')
+		const session = await setting.signIn()
+		await withBroker(async (broker) => {
+			for (const what of ['cached', 'hit'])
+				assert.equal((await outcomeOf(broker.acquireSilent(session))).what, what)
+			await endTokens(session)
+			assert.equal((await outcomeOf(broker.acquireSilent(session))).what, 'hit', 'asked a moment ago')
+			await setDeaf('allchannels')
+			await sleep(1500)
+			assert.equal((await outcomeOf(broker.acquireSilent(session))).what, 'ERR_SIGNED_OUT')
+		}, deaf)
 	})
 
 	it('E9: cut after any byte of an answer, leaves each session whole, and the next try goes on', () =>
