@@ -8,10 +8,12 @@ export interface FaultTiming {
 	readonly delayMs?: number
 	/** Cuts the connection before any byte. */
 	readonly drop?: boolean
-	/** Sends the beginning of an answer, then cuts the connection. */
+	/** Sends the beginning of an answer, then cuts the connection; what was asked for is not done. */
 	readonly halfBody?: boolean
 	/** Sends the beginning of an answer, and never the rest. */
 	readonly stall?: boolean
+	/** The same, with a byte more each 50 milliseconds. */
+	readonly drip?: boolean
 	/** Never answers. */
 	readonly hang?: boolean
 }

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { parse } from 'node:querystring'
-import { breakAnswer } from './break-answer.js'
+import { breakAnswer, cutAnswer } from './break-answer.js'
 import { translateAuthorizeQuery } from './dialect/authorize-request.js'
 import { instanceDiscovery } from './dialect/discovery.js'
 import { entraError } from './dialect/errors.js'
@@ -36,6 +36,8 @@ export interface Fault extends FaultTiming {
 	}
 	/** Changes a successful token answer before it is sent. */
 	readonly rewrite?: TokenRewrite
+	/** Does what was asked for, and cuts the connection after this part of the answer: 0, not a byte, to 1. */
+	readonly cutAfter?: number
 }
 
 /** What a fault is matched against. */
@@ -105,6 +107,7 @@ export function createFrontDoor(
 		const claims = parseClaims(sent.claims)
 		rememberExchange(provided, { kind, viaAlias, sent, claims, rewrite: fault?.rewrite })
 		entry.passed = true
+		if (fault?.cutAfter !== undefined) cutAnswer(response, fault.cutAfter)
 		provide(provided, response)
 	}
 }

@@ -22,8 +22,8 @@ describe('faults at the token endpoint', () => {
 		standIn.clearFaults()
 	})
 
-	async function request(grant_type = 'client_credentials') {
-		const response = await fetch(`${standIn.authority}/oauth2/v2.0/token`, {
+	const post = (grant_type = 'client_credentials') =>
+		fetch(`${standIn.authority}/oauth2/v2.0/token`, {
 			method: 'POST',
 			dispatcher,
 			body: new URLSearchParams({
@@ -33,6 +33,9 @@ describe('faults at the token endpoint', () => {
 				scope: `${GRAPH}/.default`,
 			}),
 		})
+
+	async function request(grant_type?: string) {
+		const response = await post(grant_type)
 		const { status, headers } = response
 		const text = await response.text()
 		return { status, headers, text, json: <T>() => JSON.parse(text) as T }
@@ -68,6 +71,28 @@ describe('faults at the token endpoint', () => {
 		assert.equal(standIn.log[0]?.status, undefined)
 	})
 
+	test('cut the connection amid a good answer, whose request is done', async () => {
+		for (const cutAfter of [0, 0.5]) {
+			standIn.clearLog()
+			let granted = ''
+			let received = 0
+			standIn.inject({
+				cutAfter,
+				rewrite: (answer) => {
+					granted = JSON.stringify(answer)
+					return answer
+				},
+			})
+			await assert.rejects(async () => {
+				for await (const chunk of (await post()).body ?? []) received += chunk.length
+			})
+			assert.ok(granted.includes('access_token'))
+			assert.equal(received, Math.floor(cutAfter * granted.length))
+			const [{ passed, status } = assert.fail('nothing logged')] = standIn.log
+			assert.deepEqual({ passed, status }, { passed: true, status: undefined })
+		}
+	})
+
 	test('delay an answer, which then is a good one', async () => {
 		const delayed = await requestWith({ delayMs: 60 })
 		assert.equal(delayed.status, 200)
@@ -90,6 +115,14 @@ describe('faults at the token endpoint', () => {
 		assert.ok((await reader?.read())?.value?.length)
 		const first = await Promise.race([reader?.read(), request().then(() => 'the next one')])
 		assert.equal(first, 'the next one')
+		await reader?.cancel()
+	})
+
+	test('answer byte by byte', async () => {
+		standIn.inject({ drip: true })
+		const { body } = await post()
+		const reader = body?.getReader()
+		for (let reads = 0; reads < 3; reads++) assert.ok((await reader?.read())?.value?.length)
 		await reader?.cancel()
 	})
 
