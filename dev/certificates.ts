@@ -17,6 +17,14 @@ export interface DevCertificates {
 	readonly cert: string
 }
 
+/** How a server's certificate differs from a good one. */
+export interface DevCertificateOptions {
+	/** Names that it is for. Default: `localhost` and `127.0.0.1`. */
+	readonly names?: x509.JsonGeneralNames
+	/** When it ends. Default: in 30 days. */
+	readonly notAfter?: Date
+}
+
 /** A certificate with which an application proves its identity (`private_key_jwt`). */
 export interface ClientCertificate {
 	/** PKCS#8 PEM. */
@@ -33,7 +41,13 @@ export interface ClientCertificate {
  * An authority and one server certificate for this machine's loopback names. Both the discarded key and the name
  * constraint see to it that a developer who trusts the authority trusts nobody else's certificates by it.
  */
-export async function createDevCertificates(): Promise<DevCertificates> {
+export async function createDevCertificates({
+	names = [
+		{ type: 'dns', value: 'localhost' },
+		{ type: 'ip', value: '127.0.0.1' },
+	],
+	notAfter,
+}: DevCertificateOptions = {}): Promise<DevCertificates> {
 	const authorityKeys = await generateEcKeys()
 	const authority = await x509.X509CertificateGenerator.createSelfSigned(
 		{
@@ -58,6 +72,7 @@ export async function createDevCertificates(): Promise<DevCertificates> {
 			subject: 'CN=localhost',
 			issuer: authority.subject,
 			...validity(30),
+			...(notAfter && { notAfter }),
 			publicKey: serverKeys.publicKey,
 			signingKey: authorityKeys.privateKey,
 			signingAlgorithm: EC,
@@ -65,10 +80,7 @@ export async function createDevCertificates(): Promise<DevCertificates> {
 				new x509.BasicConstraintsExtension(false, undefined, true),
 				new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
 				new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
-				new x509.SubjectAlternativeNameExtension([
-					{ type: 'dns', value: 'localhost' },
-					{ type: 'ip', value: '127.0.0.1' },
-				]),
+				new x509.SubjectAlternativeNameExtension(names),
 				await x509.AuthorityKeyIdentifierExtension.create(authorityKeys.publicKey, false, crypto),
 			],
 		},

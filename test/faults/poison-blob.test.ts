@@ -2,8 +2,7 @@ import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import type { Redis } from 'ioredis'
 import { createSetting, type Session, type Setting } from '../cluster/setting.js'
-import type { Reply } from '../fixtures/broker-process.js'
-import type { BrokerProcess } from '../support/broker-process.js'
+import { type BrokerProcess, wordOf } from '../support/broker-process.js'
 import { readCache, writeCache } from '../support/expire.js'
 import { createLink, type RedisLink } from '../support/redis-link.js'
 import { times } from './account.js'
@@ -31,7 +30,6 @@ describe('H4: what stands in Redis where the tokens of a session should', { time
 	})
 
 	const keyOf = ({ msal }: Session) => `${setting.where({ msal }).namespace}:t:{${msal.partition}}`
-	const wordOf = (reply: Reply | undefined) => reply && ('error' in reply ? reply.error : reply.outcome)
 	const peakMemory = async () => ((await one.ask({ do: 'peakMemory' })) as number) * 1024
 
 	const poisons: Record<string, (session: Session) => Promise<unknown>> = {

@@ -12,6 +12,11 @@ export interface Surroundings {
 	readonly preloads?: readonly string[]
 }
 
+/** How a call has ended: its outcome, or the code of its error. */
+export const wordOf = (reply: Reply | undefined) => reply && ('error' in reply ? reply.error : reply.outcome)
+/** Each once. */
+export const wordsOf = (replies: readonly Reply[]) => [...new Set(replies.map(wordOf))]
+
 /** A real process with a broker of its own. */
 export class BrokerProcess {
 	readonly child: ChildProcess
