@@ -1,21 +1,24 @@
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, afterEach, before, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createSetting, type Session, type Setting } from '../cluster/setting.js'
-import type { Reply } from '../fixtures/broker-process.js'
-import type { BrokerProcess } from '../support/broker-process.js'
+import { createBrowser, type Page } from '../../dev/cookie-jar-browser.js'
+import { clientIds, clientSecrets } from '../../dev/directory.js'
+import { people } from '../../dev/people.js'
+import { redisTokenStore } from '../../src/index.js'
+import { createSetting, type Session, type Setting, secret } from '../cluster/setting.js'
+import type { ProcessOptions, Reply } from '../fixtures/broker-process.js'
+import type { TokenReply } from '../fixtures/token-reply.js'
+import { createApplication } from '../support/application.js'
+import { type BrokerProcess, wordOf, wordsOf } from '../support/broker-process.js'
 import { expire, readCache } from '../support/expire.js'
+import { freePort } from '../support/redis.js'
 import { times } from './account.js'
 
 /** The provider's deadline, in milliseconds: 10,000 by default, here scaled so that the suite stays short. */
 const timeout = 2000
-
-const wordOf = (reply: Reply) => ('error' in reply ? reply.error : reply.outcome)
-const wordsOf = (replies: readonly Reply[]) => [...new Set(replies.map(wordOf))]
 
 describe('a provider that fails', { timeout: 240_000 }, () => {
 	let setting: Setting
@@ -38,7 +41,7 @@ describe('a provider that fails', { timeout: 240_000 }, () => {
 		502: { status: 502, body: '<!doctype html><title>Bad gateway</title>' },
 		503: { status: 503, body: 'busy' },
 		'a connection that is reset': { drop: true },
-		'half an answer': { halfBody: true },
+		'half an answer, of nothing that is done': { halfBody: true },
 	}))
 		it(`F1: answered by ${what}: valid tokens are served, others get 503 after at most two tries, and keep their session`, async () => {
 			const [held, expired] = [sessions[0] as Session, sessions[1] as Session]
@@ -48,16 +51,14 @@ describe('a provider that fails', { timeout: 240_000 }, () => {
 			setting.world.standIn.clearLog()
 			setting.world.standIn.inject({ grant: 'refresh_token', times: 1000, ...fault })
 			const [served, refused] = await one.acquire([held, expired])
-			assert.equal(wordOf(served as Reply), 'hit')
-			assert.ok(refused && 'error' in refused)
-			assert.ok(['ERR_IDP_UNAVAILABLE', 'ERR_IDP_PROTOCOL'].includes(refused.error), refused.error)
-			if (what !== 'half an answer') assert.equal(refused.error, 'ERR_IDP_UNAVAILABLE')
+			assert.equal(wordOf(served), 'hit')
+			assert.equal(wordOf(refused), 'ERR_IDP_UNAVAILABLE')
 			assert.ok(refreshes() >= 1 && refreshes() <= 2, `${refreshes()} tries`)
 			assert.equal((await readCache(setting.where(expired)))?.version, version, 'nothing is written')
 			setting.world.standIn.clearFaults()
 			for (const end = performance.now() + 8000; ; await sleep(200)) {
 				const [reply] = await one.acquire([expired])
-				if (reply && wordOf(reply) === 'refreshed') break
+				if (wordOf(reply) === 'refreshed') break
 				assert.ok(performance.now() < end, 'served again once it is back')
 			}
 		})
@@ -65,101 +66,173 @@ describe('a provider that fails', { timeout: 240_000 }, () => {
 	for (const [what, fault] of Object.entries({
 		'never answers': { hang: true },
 		'begins to answer': { stall: true },
+		'drips its answer': { drip: true },
 	}))
 		it(`F3: that ${what} costs who waits for it the deadline, and nobody else anything`, async () => {
+			const { standIn } = setting.world
 			const hung = sessions.slice(0, 50)
-			const others = sessions.slice(50)
-			await expireAll(sessions)
-			setting.world.standIn.clearLog()
-			setting.world.standIn.inject({ grant: 'refresh_token', times: hung.length, ...fault })
+			const expired = sessions.slice(50, 55)
+			const held = sessions.slice(55)
+			await expireAll([...hung, ...expired])
+			assert.ok((await one.acquire(held)).every((reply) => 'outcome' in reply))
+			standIn.clearLog()
+			standIn.inject({ grant: 'refresh_token', times: hung.length, ...fault })
+			/** Refreshes that are at the provider, unanswered. */
+			const open = () => standIn.log.filter(({ grant, ms }) => grant && ms === undefined).length
 			const waiting = one.acquire(hung)
-			// Some faults are logged when they end.
-			for (let waited = 0; refreshes() < hung.length && waited < 800; waited += 20) await sleep(20)
-			const replies = await one.acquire(others)
+			for (const end = performance.now() + 1000; open() < hung.length; await sleep(5))
+				assert.ok(performance.now() < end, `${open()} hang`)
+			const [hits, replies] = await Promise.all([one.acquire(held), one.acquire(expired)])
+			assert.equal(open(), hung.length, 'they hang still')
+			assert.deepEqual(wordsOf(hits), ['hit'])
 			assert.deepEqual(wordsOf(replies), ['refreshed'])
-			assert.ok(Math.max(...replies.map(({ ms }) => ms)) < timeout, 'nobody waits behind the hung ones')
+			const slowestOf = (some: readonly Reply[]) => Math.max(...some.map(({ ms }) => ms))
+			assert.ok(slowestOf(hits) < 50, `a held token took ${slowestOf(hits)} ms`)
+			assert.ok(slowestOf(replies) < timeout / 4, `a refresh took ${slowestOf(replies)} ms`)
 			const late = await waiting
 			assert.deepEqual(wordsOf(late), ['ERR_IDP_UNAVAILABLE'])
-			const slowest = Math.max(...late.map(({ ms }) => ms))
-			assert.ok(slowest < timeout + 1500, `${slowest} ms`)
+			assert.ok(slowestOf(late) < timeout + 1000, `${slowestOf(late)} ms`)
+			assert.ok(Math.min(...late.map(({ ms }) => ms)) >= timeout - 50, 'each had the whole deadline')
 			// A session whose refresh has failed leaves the provider alone for a second.
 			await sleep(1100)
-			assert.deepEqual(wordsOf(await one.acquire(hung)), ['refreshed'], 'there is room for them again')
+			const again = await one.acquire(hung)
+			assert.deepEqual(wordsOf(again), ['refreshed'], 'there is room for them again')
 		})
 
-	it('F5: that is gone: who has a valid token is served, here and in a process that holds none, others get 503', async () => {
-		const [valid, expired] = [sessions.slice(0, 30), sessions.slice(30)]
-		await one.acquire(sessions)
-		await expireAll(expired)
-		setting.world.standIn.inject({ on: '*', times: 100_000, drop: true })
-		const fresh = await setting.start({ network: { caFile: setting.world.caFile, timeout } })
-		try {
-			for (const [from, word] of [
-				[one, 'hit'],
-				[fresh, 'cached'],
-			] as const) {
-				assert.deepEqual(wordsOf(await from.acquire(valid)), [word])
-				assert.deepEqual(wordsOf(await from.acquire(expired)), ['ERR_IDP_UNAVAILABLE'])
+	for (const [how, fault] of Object.entries({ 'is gone': { drop: true }, 'is silent': { hang: true } })) {
+		it(`F5: that ${how} for longer than anybody waits: who has a valid token is served, here and in a process that holds none, others get 503`, async () => {
+			const { standIn } = setting.world
+			const [valid, expired] = [sessions.slice(0, 30), sessions.slice(30)]
+			await one.acquire(sessions)
+			await expireAll(expired)
+			standIn.inject({ on: '*', times: 100_000, ...fault })
+			const fresh = await setting.start({ network: { caFile: setting.world.caFile, timeout } })
+			try {
+				standIn.clearLog()
+				const began = performance.now()
+				const seconds = () => (performance.now() - began) / 1000
+				for (let rounds = 0; seconds() < (2.2 * timeout) / 1000; rounds++) {
+					const asked = [one, fresh].map((from) => from.acquire(expired))
+					assert.deepEqual(wordsOf(await one.acquire(valid)), ['hit'])
+					assert.deepEqual(wordsOf(await fresh.acquire(valid)), [rounds === 0 ? 'cached' : 'hit'])
+					for (const refused of asked) assert.deepEqual(wordsOf(await refused), ['ERR_IDP_UNAVAILABLE'])
+					// A session whose refresh has failed leaves the provider alone for a second.
+					await sleep(1100)
+				}
+				const calls = standIn.count('*')
+				assert.ok(calls <= expired.length * seconds(), `${calls} calls in ${seconds()} s`)
+				standIn.clearFaults()
+				const back = performance.now()
+				for (const from of [one, fresh])
+					while (wordsOf(await from.acquire(expired)).join() !== 'hit') {
+						assert.ok(performance.now() - back < 5000, 'within five seconds')
+						await sleep(100)
+					}
+			} finally {
+				await fresh.close()
 			}
-			setting.world.standIn.clearFaults()
-			const back = performance.now()
-			while (wordsOf(await one.acquire(expired)).join() !== 'hit') {
-				assert.ok(performance.now() - back < 5000, 'within five seconds')
-				await sleep(100)
-			}
-		} finally {
-			await fresh.close()
-		}
-	})
+		})
 
-	it('F4: that is not there, resets, or shows another certificate, is a 503 in time, and no token request passes', async () => {
-		const session = sessions[0] as Session
-		const reset = createServer((socket) => socket.resetAndDestroy())
-		await new Promise<void>((resolve) => reset.listen(0, '127.0.0.1', resolve))
-		const { port } = reset.address() as { port: number }
-		const places: Record<string, { authority: string; knownAuthorities: string[]; caFile?: string }> = {
-			'a name that is not known': {
-				authority: 'https://nowhere.invalid/tenant',
-				knownAuthorities: ['nowhere.invalid'],
-			},
-			'a port where nobody listens': {
-				authority: 'https://127.0.0.1:9/tenant',
-				knownAuthorities: ['127.0.0.1:9'],
-			},
-			'a server that resets': {
-				authority: `https://127.0.0.1:${port}/tenant`,
-				knownAuthorities: [`127.0.0.1:${port}`],
-			},
-			// The stand-in itself, whose authority this process has not been told of.
-			'a certificate that nobody vouches for': {
-				authority: setting.world.standIn.authority,
-				knownAuthorities: [setting.world.standIn.host],
-				caFile: '',
-			},
-		}
-		try {
-			for (const [what, { authority, knownAuthorities, caFile = setting.world.caFile }] of Object.entries(
-				places,
-			)) {
-				const { auth } = setting.options()
-				const from = await setting.start({
-					auth: { ...auth, authority, knownAuthorities },
-					network: { timeout, ...(caFile !== '' && { caFile }) },
+		it(`F5: that ${how}: a browser without a valid token is told so, by a page, and is not sent around`, async () => {
+			const { world, redis } = setting
+			const { standIn } = world
+			const start = () =>
+				createApplication(world, {
+					secrets: [secret],
+					store: redisTokenStore({ path: redis.path }),
+					network: { caFile: world.caFile, timeout },
 				})
-				setting.world.standIn.clearLog()
-				const [reply] = await from.acquire([session], { forceRefresh: true })
-				assert.ok(reply && 'error' in reply, what)
-				assert.ok(['ERR_IDP_UNAVAILABLE', 'ERR_SIGNED_OUT'].includes(reply.error), `${what}: ${reply.error}`)
-				assert.ok(reply.ms < timeout + 1500, `${what}: ${reply.ms} ms`)
-				assert.equal(refreshes(), 0)
-				await from.close()
+			const [app, fresh] = await Promise.all([start(), start()])
+			// Stops in front of the application, with the provider's answer in its form.
+			const late = createBrowser({ origins: [standIn.pagesOrigin] })
+			try {
+				const [held, expired, stranger] = [app.browser(), app.browser(), app.browser()]
+				await app.signIn(held)
+				await app.signIn(expired, 'Charles Babbage')
+				await expire(setting.where(app.seen.session as unknown as Session))
+				await late.follow(`${app.origin}/user/login`)
+				const answer = await late.press('Grace Hopper')
+				standIn.clearLog()
+				standIn.inject({ on: '*', times: 100_000, ...fault })
+				const told = (page: Page, says: RegExp) => {
+					assert.equal(page.status, 503, page.html)
+					assert.match(page.html, says)
+					assert.ok(Number(page.headers.get('retry-after')) > 0)
+					assert.equal(page.headers.get('refresh'), null)
+					assert.doesNotMatch(page.html, /http-equiv|<script/i)
+				}
+				const wanted = `${app.origin}/private/token`
+				for (let times = 0; times < 3; times++) {
+					assert.equal((await held.follow(wanted)).status, 200)
+					const page = await expired.follow(wanted)
+					told(page, /^Service Unavailable$/)
+					assert.equal(page.url, wanted, 'where it was, and nowhere else')
+				}
+				assert.ok(standIn.count('token') <= 3, 'as often as it was asked for')
+				assert.equal(standIn.count('authorize'), 0, 'nobody was sent to sign in')
+				told(await late.submit(answer.form), /ERR_IDP_UNAVAILABLE/)
+				// Where the provider's pages are is known here; whether they answer is between it and the browser.
+				const sent = await stranger.get(wanted)
+				assert.equal(new URL(sent.headers.get('location') ?? '').origin, standIn.pagesOrigin)
+				// And is not known here.
+				told(await fresh.browser().follow(`${fresh.origin}/private/token`), /ERR_IDP_UNAVAILABLE/)
+				standIn.clearFaults()
+				await sleep(1100)
+				assert.equal((await expired.follow(wanted)).status, 200, 'signed in as before')
+				assert.equal(standIn.count('authorize'), 0)
+			} finally {
+				await Promise.all([late.close(), app.close(), fresh.close()])
 			}
-			assert.ok('outcome' in ((await one.acquire([session]))[0] as Reply), 'the session is as it was')
-		} finally {
-			reset.close()
-		}
-	})
+		})
+	}
 })
+
+for (const [rotation, what, then] of [
+	['strict', 'takes a refresh token once', 'ERR_INTERACTION_REQUIRED'],
+	['entra', 'keeps old refresh tokens good', 'refreshed'],
+] as const)
+	describe(`a provider that ${what}`, { timeout: 120_000 }, () => {
+		let setting: Setting
+		let one: BrokerProcess
+		before(async () => {
+			setting = await createSetting({ rotation })
+			one = await setting.start({ network: { caFile: setting.world.caFile, timeout } })
+		})
+		after(() => setting?.close())
+
+		for (const [lost, fault] of Object.entries({
+			'the whole answer': { cutAfter: 0 },
+			'half the answer': { cutAfter: 0.5 },
+			'an answer that is too late': {
+				rewrite: (answer: Record<string, unknown>) => sleep(timeout + 500, answer),
+			},
+		}))
+			it(`F1: and has done a refresh of which ${lost} is lost: 503, once, then ${then}, and nobody else loses anything`, async () => {
+				const { standIn } = setting.world
+				const [held, struck, other] = [await setting.signIn(), await setting.signIn(), await setting.signIn()]
+				const refreshes = () => standIn.count('token', 'refresh_token')
+				await one.acquire([held])
+				await Promise.all([struck, other].map((session) => expire(setting.where(session))))
+				const stored = await readCache(setting.where(struck))
+				standIn.clearLog()
+				standIn.inject({ grant: 'refresh_token', ...fault })
+				const refused = one.acquire([struck])
+				while (refreshes() < 1) await sleep(5)
+				const [served, refreshed] = await one.acquire([held, other])
+				assert.deepEqual([served, refreshed].map(wordOf), ['hit', 'refreshed'])
+				assert.deepEqual(wordsOf(await refused), ['ERR_IDP_UNAVAILABLE'])
+				assert.equal(refreshes(), 2, 'each was tried once')
+				assert.equal((await readCache(setting.where(struck)))?.version, stored?.version, 'nothing is written')
+				// A session whose refresh has failed leaves the provider alone for a second.
+				await sleep(1100)
+				assert.deepEqual(wordsOf(await one.acquire([struck])), [then])
+				const tries = refreshes()
+				assert.equal(tries, 3)
+				assert.deepEqual(wordsOf(await one.acquire([struck])), [then === 'refreshed' ? 'hit' : then])
+				assert.equal(refreshes(), tries, 'what is refused is not tried again')
+				assert.deepEqual(wordsOf(await one.acquire([held, other], { forceRefresh: true })), ['refreshed'])
+			})
+	})
 
 describe('F9: a clock that is wrong', { timeout: 120_000 }, () => {
 	const folder = mkdtempSync(join(tmpdir(), 'koa-msal-'))
@@ -175,9 +248,9 @@ describe('F9: a clock that is wrong', { timeout: 120_000 }, () => {
 		await setting?.close()
 		rmSync(folder, { recursive: true })
 	})
-	const startAt = (offset: number) => {
+	const startAt = (offset: number, overrides?: Partial<ProcessOptions>) => {
 		writeFileSync(file, String(offset))
-		return setting.start({}, { preloads: [`${preload}?file=${encodeURIComponent(file)}`] })
+		return setting.start(overrides, { preloads: [`${preload}?file=${encodeURIComponent(file)}`] })
 	}
 	const refreshes = () => setting.world.standIn.count('token', 'refresh_token')
 
@@ -192,6 +265,36 @@ describe('F9: a clock that is wrong', { timeout: 120_000 }, () => {
 			assert.equal(refreshes(), sessions.length)
 			await one.close()
 		})
+
+	for (const seconds of [-300, 300])
+		for (const credential of ['secret', 'certificate'] as const)
+			it(`by ${seconds} seconds: people sign in, with a client ${credential}, and get tokens`, async () => {
+				const { standIn, certificate } = setting.world
+				const port = await freePort()
+				const origin = `http://localhost:${port}`
+				const { thumbprintSha256, privateKey } = certificate
+				const of =
+					credential === 'secret'
+						? { clientId: clientIds.web, clientSecret: clientSecrets.web }
+						: { clientId: clientIds.certificate, clientCertificate: { thumbprintSha256, privateKey } }
+				const { authority } = standIn
+				const auth = { ...of, authority, redirectUri: `${origin}/user/authorized` }
+				const one = await startAt(seconds * 1000, { auth, port })
+				const browser = createBrowser()
+				try {
+					await browser.follow(`${origin}/user/login/token`)
+					const page = await browser.press('Ada Lovelace')
+					assert.equal(page.url, `${origin}/token`)
+					assert.equal(page.status, 200, page.html)
+					assert.equal(page.json<TokenReply>().objectId, people.ada.oid)
+					const { msal } = (await browser.get(`${origin}/ticket`)).json<Session>()
+					standIn.clearLog()
+					assert.deepEqual(wordsOf(await one.acquire([{ msal }], { forceRefresh: true })), ['refreshed'])
+					assert.equal(refreshes(), 1)
+				} finally {
+					await Promise.all([browser.close(), one.close()])
+				}
+			})
 
 	for (const hours of [2, -2])
 		it(`that jumps by ${hours} hours while the process runs: no storm of refreshes, and nobody signed out`, async () => {
