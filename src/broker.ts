@@ -636,7 +636,7 @@ export class TokenBroker {
 	}
 
 	/**
-	 * How this process is: whether a worker and the store answer now, and how the last call to the provider went. It has
+	 * How this process is: whether a worker answers and the store takes writes now, and how the provider does. It has
 	 * an answer within two seconds, and asks no more often than each half second. After `close()` it is not ready.
 	 */
 	async health(): Promise<Health> {

@@ -4,6 +4,16 @@ import type { WorkerPool } from './worker-pool.js'
 /** Milliseconds that a worker has to answer, for the whole to be known within two seconds. */
 const patience = 1200
 
+/** Milliseconds that the provider may take for an answer: whoever asks knows within two seconds. */
+const providerPatience = 1250
+
+/** What says that the provider, or what it thinks of this application, is not well. */
+const providerCodes: ReadonlySet<string> = new Set<BrokerErrorCode>([
+	'ERR_IDP_UNAVAILABLE',
+	'ERR_IDP_PROTOCOL',
+	'ERR_CLIENT_REJECTED',
+])
+
 /** Milliseconds for which an answer serves everybody who asks: probes cost the store nothing, however many there are. */
 const lasting = 500
 
@@ -18,16 +28,17 @@ export interface PartHealth {
 
 /** How a broker is. Nothing of it is secret. */
 export interface Health {
-	/** Whether new work can be done: a worker answers, and the store does. */
+	/** Whether new work can be done: a worker answers, and the store takes writes. Load makes nobody less ready. */
 	readonly ready: boolean
 	readonly workers: PartHealth & {
-		/** Threads that are there, of those that should be. */
+		/** Threads that are there and answer, of those that should be. */
 		readonly threads: number
 		readonly wanted: number
 	}
+	/** Of a Cluster one node is asked. */
 	readonly store: PartHealth
 	/**
-	 * As the last call found it; nobody is called for this. A provider that is down makes a broker no less ready: whoever
+	 * As the last call found it, or one that waits for its answer since more than a second; nobody is called for this. A provider that is down makes a broker no less ready: whoever
 	 * holds a valid token is served, and another process would do no better.
 	 */
 	readonly provider: PartHealth
@@ -46,8 +57,7 @@ export class HealthChecks {
 	/** What a call to the provider came to; other failures say nothing of it. */
 	providerCalled(error?: unknown): void {
 		if (error === undefined) this.#since.delete('provider')
-		else if (error instanceof BrokerError && error.code === 'ERR_IDP_UNAVAILABLE')
-			this.#note('provider', error.code)
+		else if (error instanceof BrokerError && providerCodes.has(error.code)) this.#note('provider', error.code)
 	}
 
 	look(): Promise<Health> {
@@ -57,12 +67,14 @@ export class HealthChecks {
 	}
 
 	async #look(): Promise<Health> {
-		const ping = await this.#pool.within(this.#pool.begin('ping', {}), patience).catch(codeOf)
+		// Promised, so that it does not wait behind whatever load there is.
+		const ping = await this.#pool.within(this.#pool.begin('ping', {}, true), patience).catch(codeOf)
 		const { threads, wanted, broken } = this.#pool.health
 		const answered = typeof ping !== 'string'
 		this.#note('workers', broken ? 'ERR_WORKER_FAILED' : answered ? undefined : ping)
 		// Without a worker nothing is known of the store.
 		if (answered) this.#note('store', ping.store ? undefined : 'ERR_STORE_UNAVAILABLE')
+		if (answered && ping.waited > providerPatience) this.#note('provider', 'ERR_IDP_UNAVAILABLE')
 		const [workers, store, provider] = [this.#of('workers'), this.#of('store'), this.#of('provider')]
 		return { ready: workers.ok && store.ok, workers: { ...workers, threads, wanted }, store, provider }
 	}

@@ -65,6 +65,8 @@ export interface StreamingHttp extends Http {
 	 * @throws what `fetch` throws
 	 */
 	stream(url: URL, request: StreamedRequest): Promise<UndiciResponse>
+	/** Milliseconds that the oldest call under way has taken; 0 without one. */
+	waited(): number
 	/** Says that somebody has begun to read a streamed answer. @returns says that they have done so */
 	reading(): () => void
 }
@@ -99,7 +101,8 @@ export function createHttp({ timeout, ca, proxy: sealed, noProxy = '' }: Network
 			})
 		: new Agent({ connect: tls, ...limits })
 
-	const underWay = new Set<Promise<unknown>>()
+	/** With when they began, oldest first. */
+	const underWay = new Map<Promise<unknown>, number>()
 	let closed = false
 	const requireOpen = () => {
 		if (closed) throw new errors.ClientClosedError()
@@ -109,7 +112,7 @@ export function createHttp({ timeout, ca, proxy: sealed, noProxy = '' }: Network
 		try {
 			requireOpen()
 			call = dispatch(dispatcher, new URL(url), options, timeout)
-			underWay.add(call)
+			underWay.set(call, performance.now())
 			return await call
 		} catch (cause) {
 			if (cause instanceof BrokerError) throw cause
@@ -132,7 +135,7 @@ export function createHttp({ timeout, ca, proxy: sealed, noProxy = '' }: Network
 					dispatch({ ...options, headersTimeout: 0, bodyTimeout: idleTimeout }, handler),
 			),
 		})
-		underWay.add(call)
+		underWay.set(call, performance.now())
 		try {
 			return await call
 		} finally {
@@ -157,15 +160,19 @@ export function createHttp({ timeout, ca, proxy: sealed, noProxy = '' }: Network
 		})
 		clearTimeout(late)
 	}
+	const waited = () => {
+		const [began] = underWay.values()
+		return began === undefined ? 0 : performance.now() - began
+	}
 	const close = async () => {
 		// undici's own close() would wait for connections to a proxy that is silent, and let go of those that it leaves open:
 		// destroy() finds them no more, and an answer that nobody reads keeps the process for as long as it may pause.
 		closed = true
-		await Promise.allSettled(underWay)
+		await Promise.allSettled(underWay.keys())
 		await allRead()
 		await dispatcher.destroy()
 	}
-	return Object.assign(exchange, { stream, reading, close })
+	return Object.assign(exchange, { stream, waited, reading, close })
 }
 
 /** undici's `request` would do, but for its stream and its signal, which cost as much again as the call itself. */

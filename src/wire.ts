@@ -359,8 +359,12 @@ export type FoundImport =
 
 /** Every task a worker does: its parameters and its result. */
 export interface WireTasks {
-	/** Proves that a worker loads and, with Redis, that it can reach it. */
-	ping: { params: Record<string, never>; result: { readonly store: boolean } }
+	/** Proves that a worker loads and, with Redis, that this takes writes. */
+	ping: {
+		params: Record<string, never>
+		/** `waited`: milliseconds that the provider has owed this worker its oldest answer. */
+		result: { readonly store: boolean; readonly waited: number }
+	}
 	metadata: { params: Record<string, never>; result: ProviderMetadata }
 	redeem: { params: RedeemParams; result: RedeemResult }
 	acquire: { params: AcquireParams; result: AcquireAnswer }

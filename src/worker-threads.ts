@@ -30,8 +30,11 @@ const ofPromised = {}
 /** Threads that are told apart by their heartbeats. */
 const beatSlots = 256
 
-/** Looks at each thread's heartbeat in the time after which it is stuck; it beats as often. */
-const looks = 15
+/** Milliseconds between two looks at each thread's heartbeat; it beats as often. */
+const lookInterval = 125
+
+/** Looks without a heartbeat after which a thread is said not to answer. */
+const silentLooks = 8
 
 export interface ThreadsOptions {
 	/** Loaded in each thread. A thread that never gives a heartbeat is not taken for stuck. */
@@ -50,7 +53,7 @@ export interface ThreadsOptions {
 
 /** How the threads are. */
 export interface ThreadsHealth {
-	/** Threads that are there, of those that should be. */
+	/** Threads that are there and answer, of those that should be. */
 	readonly threads: number
 	readonly wanted: number
 	/** Threads that ended since the start without being told to. */
@@ -80,7 +83,7 @@ export class WorkerThreads {
 	private constructor(options: ThreadsOptions) {
 		this.#options = options
 		this.#pool = this.#create()
-		this.#watch = setInterval(() => this.#endStuck(), options.stuckAfter / looks).unref()
+		this.#watch = setInterval(() => this.#endStuck(), lookInterval).unref()
 	}
 
 	/**
@@ -102,13 +105,13 @@ export class WorkerThreads {
 	}
 
 	get health(): ThreadsHealth {
-		const threads = this.#pool.threads.length
+		const { threads } = this.#pool
 		const { threads: wanted } = this.#options
 		return {
-			threads,
+			threads: threads.filter((thread) => (this.#silent.get(thread)?.looks ?? 0) < silentLooks).length,
 			wanted,
 			failures: this.#failures,
-			broken: this.#recovery !== undefined && threads === 0,
+			broken: this.#recovery !== undefined && threads.length === 0,
 		}
 	}
 
@@ -150,7 +153,7 @@ export class WorkerThreads {
 	}
 
 	#create(): Piscina {
-		const { filename, threads, concurrency, workerData, stuckAfter } = this.#options
+		const { filename, threads, concurrency, workerData } = this.#options
 		const pool = new Piscina({
 			filename,
 			minThreads: threads,
@@ -160,7 +163,7 @@ export class WorkerThreads {
 			// The default freezes a worker's timers and sockets between tasks.
 			atomics: 'disabled',
 			recordTiming: false,
-			workerData: { ...workerData, heartbeat: { beats: this.#beats, interval: stuckAfter / looks } },
+			workerData: { ...workerData, heartbeat: { beats: this.#beats, interval: lookInterval } },
 			env: {},
 			resourceLimits: { maxOldGenerationSizeMb: workerHeap, maxYoungGenerationSizeMb: workerYoungHeap },
 		})
@@ -230,12 +233,13 @@ export class WorkerThreads {
 
 	/** Ends threads whose event loop has stopped turning: their tasks fail, and they are replaced. */
 	#endStuck(): void {
+		const most = Math.ceil(this.#options.stuckAfter / lookInterval)
 		for (const thread of this.#pool.threads) {
 			const beat = Atomics.load(this.#beats, thread.threadId % beatSlots)
 			const before = this.#silent.get(thread)
 			// Looks are counted, not time: after a machine has slept no thread is stuck. Nor is one that is loading.
 			if (before?.beat !== beat || beat === 0) this.#silent.set(thread, { beat, looks: 0 })
-			else if (++before.looks === looks - 1) void thread.terminate()
+			else if (++before.looks === most - 1) void thread.terminate()
 		}
 	}
 }

@@ -18,7 +18,7 @@ export async function checkConnectivity(): Promise<readonly ConnectivityCheck[]>
 	try {
 		const [provider, store] = await Promise.all([
 			checkProvider(http),
-			checked({ name: 'store' }, async () => redisStore?.ping()),
+			checked({ name: 'store' }, async () => redisStore?.probe()),
 		])
 		return [...provider, store]
 	} finally {

@@ -3,7 +3,7 @@ import type { TaskAnswer, TaskMessage, TaskName, WireTasks } from '../src/wire.j
 import { acquire } from './acquire.js'
 import { checkConnectivity } from './check-connectivity.js'
 import { cleanSessions } from './clean-sessions.js'
-import { redisStore } from './context.js'
+import { http, redisStore } from './context.js'
 import { useCredential } from './credential.js'
 import { importRecord } from './import-record.js'
 import { findImported, takeImported } from './imported.js'
@@ -58,11 +58,12 @@ const tasks: Tasks = {
 	},
 	ping: async () => ({
 		store: redisStore
-			? await redisStore.ping().then(
+			? await redisStore.probe().then(
 					() => true,
 					() => false,
 				)
 			: true,
+		waited: http.waited(),
 	}),
 }
 

@@ -67,6 +67,9 @@ const latePatience = 2000
 /** Milliseconds between two tries to give back what nobody wants any more. */
 const giveBackInterval = 250
 
+/** Milliseconds for which what was written to see whether writes are taken stays. */
+const probeLifetime = 1000
+
 /**
  * Scripts, because each of these has to be one step. All keys of a partition share a hash slot.
  * KEYS: the blob's hash (see `partitionKey`), the lease, the failure. The hash's `r` names the holder of a lease till
@@ -223,6 +226,7 @@ export function createRedisStore(
 	const failureKey = (partition: string) => `${namespace}:f:{${partition}}`
 	const claimKey = (transaction: string) => `${namespace}:u:${transaction}`
 	const importedKey = (name: string) => `${namespace}:o:${name}`
+	const probeKey = `${namespace}:p`
 	const throttleKey = (tenant: string) => `${namespace}:h:${tenant}`
 
 	/**
@@ -526,7 +530,11 @@ export function createRedisStore(
 		/** Milliseconds for which the provider still wants no calls of a tenant. */
 		throttled: (tenant: string) =>
 			onRedis(client, async () => Math.max(0, await client.pttl(throttleKey(tenant)))),
-		ping: () => onRedis(client, () => client.ping()),
+		/** Whether it takes a write: one that is read-only or full answers everything else. Of a Cluster it asks one node. */
+		probe: () =>
+			onRedis(client, async () => {
+				await client.set(probeKey, '', 'PX', probeLifetime)
+			}),
 	}
 }
 

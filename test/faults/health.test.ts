@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import Koa from 'koa'
 import { HealthChecks } from '../../src/health.js'
-import { createHealthRoutes, type Health, redisTokenStore } from '../../src/index.js'
+import { createHealthRoutes, type Health, redisTokenStore, type TokenBroker } from '../../src/index.js'
 import { type Application, createApplication, createWorld, type World } from '../support/application.js'
 import { startRedis, type TestRedis } from '../support/redis.js'
 import { order, startPool } from '../support/worker-pool.js'
@@ -24,6 +27,7 @@ describe('the probes (J3)', { timeout: 120_000 }, () => {
 		redis = await startRedis()
 		app = await createApplication(world, {
 			secrets,
+			network: { caFile: world.caFile, timeout: 4000 },
 			store: redisTokenStore({ path: redis.path }),
 			// Middleware runs in the order of app.use(), and probes are to be in front.
 			configure: (koa, { broker }) => void koa.middleware.unshift(createHealthRoutes(broker)),
@@ -96,9 +100,47 @@ describe('the probes (J3)', { timeout: 120_000 }, () => {
 		assert.ok((await untilReady(200)) < inTime)
 	})
 
+	for (const [what, ...commands] of [
+		['is read-only', ['REPLICAOF', '127.0.0.1', '9'], ['REPLICAOF', 'NO', 'ONE']],
+		['is full', ['CONFIG', 'SET', 'maxmemory', '1'], ['CONFIG', 'SET', 'maxmemory', '0']],
+	] as const)
+		it(`E8: tell within two seconds that Redis ${what}, and that it takes writes again`, async () => {
+			const admin = redis.client()
+			for (const [at, [name, ...rest]] of commands.entries()) {
+				await admin.call(name, ...rest)
+				assert.ok((await untilReady(at === 0 ? 503 : 200)) < inTime)
+			}
+		})
+
+	it('F3: tell within two seconds that the provider hangs, and are ready all the same', async () => {
+		const browser = app.browser()
+		await app.signIn(browser)
+		world.standIn.inject({ hang: true, times: 10 })
+		const began = performance.now()
+		const hanging = browser.get(`${app.origin}/token?force`)
+		try {
+			for (let told = true; told; await sleep(20)) {
+				const { status, body } = await probe('/ready')
+				told = body.provider.ok
+				assert.equal(status, 200)
+				assert.ok(performance.now() - began < inTime)
+			}
+		} finally {
+			world.standIn.clearFaults()
+		}
+		assert.equal((await hanging).status, 503)
+		while ((await browser.get(`${app.origin}/token?force`)).status !== 200) await sleep(200)
+		await sleep(600)
+		assert.deepEqual((await probe('/ready')).body.provider, { ok: true })
+	})
+
 	it('say how the last call to the provider went, and are ready all the same', async () => {
 		const browser = app.browser()
 		await app.signIn(browser)
+		world.standIn.inject({ status: 200, body: '<!doctype html><title>Sign in to this network</title>' })
+		assert.equal((await browser.get(`${app.origin}/token?force`)).status, 502)
+		await sleep(600)
+		assert.equal((await probe('/ready')).body.provider.code, 'ERR_IDP_PROTOCOL')
 		world.standIn.inject({ status: 503, times: 10 })
 		assert.equal((await browser.get(`${app.origin}/token?force`)).status, 503)
 		await sleep(600)
@@ -116,7 +158,9 @@ describe('the probes (J3)', { timeout: 120_000 }, () => {
 		const monitor = await redis.monitor()
 		const started = performance.now()
 		await Promise.all(Array.from({ length: 50 }, () => fetch(`${app.origin}/ready`)))
-		const pings = (await monitor.commands()).filter(([name]) => name?.toLowerCase() === 'ping')
+		const pings = (await monitor.commands()).filter(
+			([name, key]) => name?.toLowerCase() === 'set' && key?.endsWith(':p'),
+		)
 		monitor.stop()
 		const halves = Math.ceil((performance.now() - started) / 500)
 		assert.ok(
@@ -130,23 +174,66 @@ describe('the probes (J3)', { timeout: 120_000 }, () => {
 		const obstacle = join(folder, 'obstacle')
 		const pool = await startPool('unloadable-worker', {}, { namespace: obstacle })
 		const checks = new HealthChecks(pool)
+		const server = new Koa()
+			.use(createHealthRoutes({ health: () => checks.look() } as TokenBroker))
+			.listen(0, '127.0.0.1')
+		await once(server, 'listening')
+		const { port } = server.address() as AddressInfo
+		const ask = (path: string) => fetch(`http://127.0.0.1:${port}${path}`)
 		try {
-			assert.equal((await checks.look()).ready, true)
+			assert.equal((await ask('/ready')).status, 200)
 			writeFileSync(obstacle, '')
 			await assert.rejects(order(pool, 'exit'))
 			const started = performance.now()
-			let health = await checks.look()
-			while (health.ready) {
-				await sleep(20)
-				health = await checks.look()
-			}
-			assert.ok(performance.now() - started < inTime)
-			const { since, ...workers } = health.workers
+			for (; (await ask('/ready')).status !== 503; await sleep(20))
+				assert.ok(performance.now() - started < inTime)
+			assert.equal((await ask('/live')).status, 200)
+			const { since, ...workers } = ((await (await ask('/ready')).json()) as Health).workers
 			assert.ok(since)
 			assert.deepEqual(workers, { ok: false, code: 'ERR_WORKER_FAILED', threads: 0, wanted: 1 })
+			rmSync(obstacle)
+			const mended = performance.now()
+			// The pauses between two tries have grown by now.
+			for (; (await ask('/ready')).status !== 200; await sleep(20))
+				assert.ok(performance.now() - mended < 2 * inTime)
 		} finally {
+			server.close()
 			await pool.close()
 			rmSync(folder, { recursive: true })
+		}
+	})
+
+	it('H5: tell within two seconds of a thread that loops', async () => {
+		const pool = await startPool('worker', { threads: 2, taskTimeout: 4000 })
+		const checks = new HealthChecks(pool)
+		const threads = async () => (await checks.look()).workers.threads
+		try {
+			assert.equal(await threads(), 2)
+			const looping = assert.rejects(order(pool, 'loop'))
+			const started = performance.now()
+			for (; (await threads()) !== 1; await sleep(20)) assert.ok(performance.now() - started < inTime)
+			assert.equal((await checks.look()).workers.ok, true)
+			await looping
+			const ended = performance.now()
+			for (; (await threads()) !== 2; await sleep(20)) assert.ok(performance.now() - ended < inTime)
+		} finally {
+			await pool.close()
+		}
+	})
+
+	it('H6: are ready under more load than is taken: another process would do no better', async () => {
+		const pool = await startPool('unloadable-worker', { concurrency: 1, maxQueue: 20 })
+		const checks = new HealthChecks(pool)
+		try {
+			const codes: string[] = []
+			const load = Array.from({ length: 60 }, () =>
+				order(pool, 'sleep 100').catch(({ code }) => codes.push(code)),
+			)
+			assert.equal((await checks.look()).ready, true)
+			await Promise.all(load)
+			assert.deepEqual(new Set(codes), new Set(['ERR_OVERLOADED']))
+		} finally {
+			await pool.close()
 		}
 	})
 
