@@ -1,4 +1,5 @@
 import { createHmac } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Context, Middleware } from 'koa'
 import createKoaSession, { type CreateSessionOptions } from 'koa-session'
 import { LRUCache } from 'lru-cache'
@@ -19,7 +20,7 @@ import { parseData, pickData, type SessionData } from './session-data.js'
 
 /** The session middleware, which has a connection to close. */
 export interface MsalSession extends Middleware {
-	/** Closes the connection to Redis. */
+	/** Closes the connection to Redis, when the requests under way have stored their sessions: in two seconds at most. */
 	close(): Promise<void>
 }
 
@@ -79,6 +80,9 @@ const openedBytes = 16 * 1_048_576
 
 /** Milliseconds between two tries to end the sessions of people who signed out during an outage. */
 const owedInterval = 1000
+
+/** Milliseconds in which the requests under way have to be done when the connection is to be closed. */
+const closingPatience = 2000
 
 /**
  * koa-session, with sealed contents in memory or (through koa-redis) in Redis.
@@ -264,7 +268,19 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 		return { id: undefined, outdated: false }
 	}
 
+	let underWay = 0
+	let lastIsDone = () => {}
+
 	const msalSession = async (ctx: Context, next: () => Promise<unknown>) => {
+		underWay++
+		try {
+			await serve(ctx, next)
+		} finally {
+			if (--underWay === 0) lastIsDone()
+		}
+	}
+
+	const serve = async (ctx: Context, next: () => Promise<unknown>) => {
 		const values = readCookieValues(ctx.req, cookie.name)
 		const presented = values.length > 0
 		const { id, outdated } = readId(values)
@@ -366,13 +382,23 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 		}, owedInterval).unref()
 	}
 	let closed = false
+	let closing: Promise<void> | undefined
+
+	const close = async () => {
+		const done = new Promise<void>((resolve) => {
+			lastIsDone = resolve
+		})
+		if (underWay > 0) await Promise.race([done, sleep(closingPatience, undefined, { ref: false })])
+		closed = true
+		clearTimeout(payment)
+		await pay().catch(() => {})
+		await backend.close()
+	}
 
 	return Object.assign(msalSession as Middleware, {
-		close: async () => {
-			closed = true
-			clearTimeout(payment)
-			await pay().catch(() => {})
-			await backend.close()
+		close() {
+			closing ??= close()
+			return closing
 		},
 	})
 }

@@ -2,7 +2,10 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { after, before, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { answersOf, assertSignedIn, deliver } from '../support/answers.js'
 import { expire, readCache } from '../support/expire.js'
+import { freePort } from '../support/redis.js'
+import { createLink } from '../support/redis-link.js'
 import { createSetting, type Session, type Setting } from './setting.js'
 
 // The promise is about a hundred rounds; elsewhere some show that it works.
@@ -59,5 +62,44 @@ describe('G5: SIGTERM while 50 sessions are being refreshed', { timeout: 600_000
 			last.every((reply) => 'token' in reply),
 			`every session goes on: ${JSON.stringify(last.filter((reply) => 'error' in reply))}`,
 		)
+	})
+
+	it('answers the sign-ins that are under way, whose sessions are stored last, and takes no more', async () => {
+		const { standIn } = setting.world
+		const link = await createLink(setting.redis.path)
+		const answers = answersOf(standIn)
+		try {
+			const port = await freePort()
+			const origin = `http://localhost:${port}`
+			const auth = {
+				...setting.options().auth,
+				knownAuthorities: [standIn.host],
+				redirectUri: `${origin}/user/authorized`,
+			}
+			const one = await setting.start({ port, auth, redis: { host: '127.0.0.1', port: link.port } })
+			const begun = await Promise.all(
+				Array.from({ length: 10 }, async () => {
+					const browser = answers.browser()
+					return [browser, await answers.answerOf(browser, { origin })] as const
+				}),
+			)
+			// From the tokens to the session it takes a while.
+			link.delay(100)
+			standIn.clearLog()
+			standIn.inject({ grant: 'authorization_code', delayMs: 500, times: begun.length })
+			const delivered = begun.map(([browser, fields]) => deliver(browser, { origin }, fields))
+			while (standIn.count('token', 'authorization_code') < begun.length) await sleep(10)
+			const ended = once(one.child, 'exit')
+			one.child.kill('SIGTERM')
+			const asked = performance.now()
+			await sleep(100)
+			await assert.rejects(fetch(origin), 'no new connection')
+			for (const answer of await Promise.all(delivered)) assertSignedIn(answer)
+			assert.deepEqual(await ended, [0, null])
+			assert.ok(performance.now() - asked < 10_000)
+		} finally {
+			await answers.close()
+			await link.close()
+		}
 	})
 })

@@ -66,7 +66,8 @@ export class BrokerProcess {
 	async close(): Promise<void> {
 		if (this.child.exitCode !== null || this.child.signalCode !== null) return
 		const ended = once(this.child, 'exit')
-		this.child.send({ id: ++this.#last, order: { do: 'close' } })
+		// One that was told by a signal is not told again.
+		if (this.child.connected) this.child.send({ id: ++this.#last, order: { do: 'close' } })
 		await ended
 	}
 }
