@@ -64,6 +64,33 @@ describe('G5: SIGTERM while 50 sessions are being refreshed', { timeout: 600_000
 		)
 	})
 
+	it('ends at once when it is told a second time, though the provider hangs, and loses nobody either', async () => {
+		const { standIn } = setting.world
+		await expireAll()
+		const one = await setting.start()
+		standIn.clearLog()
+		standIn.inject({ grant: 'refresh_token', hang: true, times: sessions.length })
+		const ended = once(one.child, 'exit')
+		void one.acquire(sessions)
+		for (const end = performance.now() + 5000; standIn.count('token', 'refresh_token') === 0; await sleep(10))
+			assert.ok(performance.now() < end, 'the provider was asked')
+		one.child.kill('SIGTERM')
+		// It waits for the provider, as long as that may take.
+		assert.equal(await Promise.race([ended, sleep(1000)]), undefined)
+		one.child.kill('SIGTERM')
+		const asked = performance.now()
+		assert.deepEqual(await ended, [null, 'SIGTERM'])
+		assert.ok(performance.now() - asked < 500, `${performance.now() - asked} ms`)
+
+		standIn.clearFaults()
+		const replies = await (await setting.start()).acquire(sessions)
+		assert.deepEqual(
+			replies.filter((reply) => 'error' in reply),
+			[],
+			'each lease that it left is over by itself',
+		)
+	})
+
 	it('answers the sign-ins that are under way, whose sessions are stored last, and takes no more', async () => {
 		const { standIn } = setting.world
 		const link = await createLink(setting.redis.path)
