@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { createInterface } from 'node:readline'
 import { after, before, describe, it } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import Koa, { type Context, type Middleware } from 'koa'
 import createKoaSession from 'koa-session'
@@ -12,7 +13,7 @@ import { clientIds, clientSecrets } from '../dev/directory.js'
 import { people } from '../dev/people.js'
 import { MapStore } from '../examples/existing-app/map-store.js'
 import { BrokerError, createMsalRoutes, requireSignedIn, type SessionStore } from '../src/index.js'
-import { answersOf, assertSignedIn, deliver } from './support/answers.js'
+import { answersOf, assertSignedIn, type Delivered, deliver } from './support/answers.js'
 import { listen, type World } from './support/application.js'
 import { freePort } from './support/redis.js'
 import { gate } from './support/session-application.js'
@@ -78,7 +79,10 @@ describe('an application that was there before', () => {
 		for (const { name } of browser.jar.cookies) if (name.startsWith('idp_')) browser.jar.clear(name)
 	}
 
-	it('runs as the example stands there, with settings from the environment', async () => {
+	/** The example as it stands there, in a process of its own, and a browser. */
+	async function withExample(
+		work: (origin: string, child: ChildProcess, browser: Browser) => Promise<void>,
+	): Promise<void> {
 		const port = await freePort()
 		const main = fileURLToPath(new URL('../examples/existing-app/main.js', import.meta.url))
 		const child = spawn(process.execPath, [main], {
@@ -97,17 +101,72 @@ describe('an application that was there before', () => {
 		const browser = createBrowser()
 		try {
 			await once(createInterface({ input: child.stdout }), 'line')
-			await browser.follow(`http://localhost:${port}/orders`)
-			const page = await browser.press('Ada Lovelace')
-			assert.deepEqual([page.status, page.url], [200, `http://localhost:${port}/orders`])
-			assert.equal(page.json<{ customer: string }>().customer, ada)
-			child.kill('SIGTERM')
-			assert.deepEqual(await once(child, 'exit'), [0, null], 'it ends by itself after broker.close()')
+			await work(`http://localhost:${port}`, child, browser)
 		} finally {
 			child.kill('SIGKILL')
 			await browser.close()
+			world.standIn.clearFaults()
 		}
-	})
+	}
+
+	it('runs as the example stands there, with settings from the environment', () =>
+		withExample(async (origin, child, browser) => {
+			await browser.follow(`${origin}/orders`)
+			const page = await browser.press('Ada Lovelace')
+			assert.deepEqual([page.status, page.url], [200, `${origin}/orders`])
+			assert.equal(page.json<{ customer: string }>().customer, ada)
+			child.kill('SIGTERM')
+			assert.deepEqual(await once(child, 'exit'), [0, null], 'it ends by itself after broker.close()')
+		}))
+
+	/** So many sign-ins of the example that wait for the provider. */
+	async function signInsUnderWay(count: number, origin: string, fault: { hang: true } | { delayMs: number }) {
+		const { standIn } = world
+		const answers = answersOf(standIn)
+		const answered = await Promise.all(
+			Array.from({ length: count }, async () => {
+				const browser = answers.browser()
+				return [browser, await answers.answerOf(browser, { origin })] as const
+			}),
+		)
+		standIn.clearLog()
+		standIn.inject({ grant: 'authorization_code', times: count, ...fault })
+		const underWay = answered.map(([browser, fields]) => deliver(browser, { origin }, fields))
+		const results = Promise.allSettled(underWay)
+		while (standIn.count('token', 'authorization_code') < count) await sleep(10)
+		await answers.close()
+		return { results }
+	}
+
+	it('G5: answers what is under way when it is told to end, and takes no more', () =>
+		withExample(async (origin, child) => {
+			const ended = once(child, 'exit')
+			const { results } = await signInsUnderWay(10, origin, { delayMs: 500 })
+			child.kill('SIGTERM')
+			await sleep(100)
+			await assert.rejects(fetch(origin), 'no new connection')
+			for (const { reason, value } of (await results) as { reason?: Error; value?: Delivered }[]) {
+				assert.ifError(reason)
+				assertSignedIn(value as Delivered)
+			}
+			assert.deepEqual(await ended, [0, null])
+		}))
+
+	it('G5: ends at once when it is told a second time, though the provider hangs', () =>
+		withExample(async (origin, child) => {
+			const ended = once(child, 'exit')
+			const { results } = await signInsUnderWay(1, origin, { hang: true })
+			child.kill('SIGTERM')
+			assert.equal(await Promise.race([ended, sleep(500)]), undefined, 'it waits for the provider')
+			child.kill('SIGTERM')
+			const asked = performance.now()
+			assert.deepEqual(await ended, [null, 'SIGTERM'])
+			assert.ok(performance.now() - asked < 500)
+			assert.deepEqual(
+				(await results).map(({ status }) => status),
+				['rejected'],
+			)
+		}))
 
 	describe('with a body that is parsed already', () => {
 		/** What a body parser says instead of what was posted. */

@@ -35,8 +35,10 @@ const server = hardenServer(
 	shop.listen(port, () => console.log(`The shop is open: http://localhost:${port}/`)),
 )
 
+// A second one ends the process at once: nobody listens any more.
 process.once('SIGTERM', async () => {
 	server.close()
-	server.closeAllConnections()
 	await broker.close()
+	server.closeIdleConnections()
+	setTimeout(() => server.closeAllConnections(), 2000).unref() // the last answers are on their way
 })
