@@ -92,6 +92,9 @@ const outagePatience = 25
 /** Milliseconds for which a store that did not answer is not asked whether partitions live. */
 const storeIsDownFor = 1000
 
+/** Milliseconds in which what waits for its turn may still begin when the broker is closed. */
+const closingPatience = 2000
+
 /** Milliseconds that a sign-out waits to learn where the provider's own session ends. */
 const endSessionPatience = 500
 
@@ -655,15 +658,21 @@ export class TokenBroker {
 		if (credential.rolls) this.#pool.setCredential(await credential.load())
 	}
 
-	/** Takes no more calls, waits for what is under way, stores what is not stored yet, ends the worker threads. */
+	/**
+	 * Takes no more calls, waits for what is under way, stores what is not stored yet, ends the worker threads. That takes
+	 * as long as calls of the provider do: `network.timeout` and up to five seconds, when the provider hangs and Redis is
+	 * away. What has not had its turn within two seconds is `ERR_BROKER_CLOSED`.
+	 */
 	close(): Promise<void> {
 		this.#closing ??= this.#close()
 		return this.#closing
 	}
 
 	async #close(): Promise<void> {
+		const ending = setTimeout(() => this.#flights.endWaits(closed()), closingPatience)
 		await this.#flights.settled()
 		await Promise.allSettled(this.#running)
+		clearTimeout(ending)
 		await Promise.all([this.#unsaved.close(), this.#owed.close()])
 		await this.#pool.close()
 		await Promise.all([this.#http.close(), this.#notices?.close(), ...this.#closeToo.map((close) => close())])

@@ -34,6 +34,8 @@ interface OwnFlight<T> extends Mutable<Flight<T>> {
 export class SingleFlight<T> {
 	readonly #most: number
 	readonly #flights = new Map<string, Map<string, OwnFlight<T>>>()
+	readonly #waits = new Set<AbortController>()
+	#ended: Error | undefined
 
 	/** @param most pieces of work for one partition at a time */
 	constructor(most = Number.POSITIVE_INFINITY) {
@@ -62,6 +64,8 @@ export class SingleFlight<T> {
 			if (flights.size === 0 && this.#flights.get(partition) === flights) this.#flights.delete(partition)
 		}
 		let waiting: AbortController | undefined
+		const waits = this.#waits
+		const ended = () => this.#ended
 		const giveUp = () => {
 			if (!waiting || flight.callers > 0) return
 			forget()
@@ -77,13 +81,19 @@ export class SingleFlight<T> {
 				giveUp()
 			},
 			async whileWanted(wait) {
-				waiting = new AbortController()
+				if (ended()) throw ended()
+				const own = new AbortController()
+				waiting = own
+				waits.add(own)
 				try {
 					giveUp()
-					waiting.signal.throwIfAborted()
-					return await wait(waiting.signal)
+					own.signal.throwIfAborted()
+					return await wait(own.signal)
+				} catch (error) {
+					throw own.signal.aborted ? own.signal.reason : error
 				} finally {
 					waiting = undefined
+					waits.delete(own)
 				}
 			},
 		}
@@ -96,6 +106,12 @@ export class SingleFlight<T> {
 	abandon(partition: string): void {
 		for (const flight of this.#flights.get(partition)?.values() ?? []) flight.abandoned = true
 		this.#flights.delete(partition)
+	}
+
+	/** Nothing is waited for any more before work goes on; what goes on is waited for by {@link settled}. */
+	endWaits(reason: Error): void {
+		this.#ended = reason
+		for (const wait of this.#waits) wait.abort(reason)
 	}
 
 	/** Waits until nothing is under way. */

@@ -405,4 +405,36 @@ describe('close()', () => {
 		await app.close()
 		await world.close()
 	})
+
+	for (const kind of ['memory', 'Redis'] as const)
+		it(`G5: waits for nothing that has not had its turn in two seconds: ${kind}`, async (t) => {
+			const [world, redis] = await Promise.all([createWorld(), startRedis()])
+			t.after(() => Promise.all([redis.stop(), world.close()]))
+			const start = () =>
+				createApplication(world, {
+					network: { caFile: world.caFile, timeout: 4000 },
+					refresh: { maxInFlight: 1 },
+					...(kind === 'Redis' && { secrets, store: redisTokenStore({ path: redis.path }) }),
+				})
+			const app = await start()
+			const other = await start()
+			t.after(() => Promise.all([app.close(), other.close()]))
+			const [hanging, waiting] = [await sessionOf(app), await sessionOf(app)]
+			world.standIn.inject({ hang: true, times: 1 })
+			const began = performance.now()
+			const forced = { forceRefresh: true }
+			const first = app.broker.acquireSilent(hanging, forced)
+			await new Promise((resolve) => setTimeout(resolve, 200))
+			const calls = [app.broker.acquireSilent(waiting, forced)]
+			// Of a session that another process refreshes.
+			if (kind === 'Redis') calls.push(other.broker.acquireSilent(hanging, forced))
+			const closing = Promise.all([app.broker.close(), kind === 'Redis' && other.broker.close()])
+			await Promise.all(calls.map((call) => assert.rejects(call, code('ERR_BROKER_CLOSED'))))
+			const told = performance.now() - began
+			assert.ok(told > 2000 && told < 2700, `${told} ms`)
+			await assert.rejects(first, code('ERR_IDP_UNAVAILABLE'))
+			await closing
+			const ended = performance.now() - began
+			assert.ok(ended < 4000 + 1000, `${ended} ms`)
+		})
 })
