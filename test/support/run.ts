@@ -55,7 +55,8 @@ const shared = suite === 'test'
 const concurrency = shared ? Math.max(2, Math.min(4, availableParallelism() + 1)) : 1
 const files = sources.map(compiled)
 const inGroups = shared && words.length === 0 ? writeGroups(files, groupsOfEach * concurrency) : files
-const timeoutMs = shared ? 180_000 : 900_000
+// Of each argument: a group's files share it.
+const timeoutMs = shared ? 180_000 * Math.ceil(files.length / inGroups.length) : 900_000
 const args = [
 	'--test',
 	'--enable-source-maps',

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { describe, it } from 'node:test'
 import { compiled, grouped, parseArguments, selectTests } from './suites.js'
 
@@ -11,6 +12,7 @@ const sources = [
 	'test/security/redis.test.ts',
 	'test/support/redis.test.ts',
 ]
+const first = "import '../support/whole-group.js'\n"
 const select = (suite: string, ...words: string[]) => selectTests(sources, { suite, words })
 
 describe('the selection of tests', () => {
@@ -48,11 +50,23 @@ describe('groups of tests', () => {
 	it('hold every file once, neighbours apart', () => {
 		const files = ['dist/test/a.test.js', 'dist/test/b.test.js', 'dist/test/dev/c.test.js']
 		assert.deepEqual(grouped(files, 2), [
-			"import '../a.test.js'\nimport '../dev/c.test.js'\n",
-			"import '../b.test.js'\n",
+			`${first}import '../a.test.js'\nimport '../dev/c.test.js'\n`,
+			`${first}import '../b.test.js'\n`,
 		])
-		assert.deepEqual(grouped(files.slice(0, 1), 2), ["import '../a.test.js'\n", ''])
+		assert.deepEqual(grouped(files.slice(0, 1), 2), [`${first}import '../a.test.js'\n`, first])
 	})
+
+	for (const [what, code, status] of [
+		['is red when a test ends the process', 'process.exit(0)', 1],
+		['is green when its tests are', '', 0],
+	] as const)
+		it(`a group ${what}`, () => {
+			const guard = new URL('./whole-group.js', import.meta.url)
+			const module = `import '${guard}'; import { test } from 'node:test'; test('one', () => { ${code} }); test('two', () => {})`
+			const { NODE_TEST_CONTEXT: _, ...env } = process.env
+			const run = spawnSync(process.execPath, ['--input-type=module', '-e', module], { env })
+			assert.equal(run.status, status, String(run.stderr))
+		})
 })
 
 describe('the arguments', () => {

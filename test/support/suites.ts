@@ -86,6 +86,8 @@ export function compiled(source: string): string {
 export function grouped(files: readonly string[], count: number): string[] {
 	const groups = Array.from({ length: count }, (_, group) => files.filter((_, at) => at % count === group))
 	return groups.map((group) =>
-		group.map((file) => `import '${file.replace(/^dist\/test\//, '../')}'\n`).join(''),
+		['../support/whole-group.js', ...group.map((file) => file.replace(/^dist\/test\//, '../'))]
+			.map((file) => `import '${file}'\n`)
+			.join(''),
 	)
 }
