@@ -42,6 +42,7 @@ export class RefreshSlots {
 	 */
 	async take(patience: number, signal?: AbortSignal): Promise<void> {
 		if (this.tryTake()) return
+		if (patience <= 0) throw tooMany()
 		if (this.#waiting.size >= shortQueue && this.#expectedWait() > patience * certainty) throw tooMany()
 		await new Promise<void>((resolve, reject) => {
 			const end = () => {
