@@ -48,8 +48,11 @@ export const providerFaults = {
 		status: 502,
 		body: '<!doctype html><title>502</title>',
 	}),
-	'answers by half': injected({ grant: 'refresh_token', halfBody: true }),
+	'answers by half, and has done nothing': injected({ grant: 'refresh_token', halfBody: true }),
 } satisfies Record<string, Fault>
+
+/** It has done the refresh, and half of its answer is lost: so is the session, where a refresh token is taken once. */
+export const lostAnswers: Fault = injected({ grant: 'refresh_token', cutAfter: 0.5 })
 
 /** One thread of one process: one that loops takes a core of the machine, and there are two. */
 const sabotage = (what: Sabotage): Fault => ({

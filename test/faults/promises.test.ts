@@ -3,7 +3,7 @@ import { after, before, describe, it, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { TokenBroker } from '../../src/index.js'
 import { percentile } from './account.js'
-import { type Fault, providerFaults, redisFaults, threadFaults } from './faults.js'
+import { type Fault, lostAnswers, providerFaults, redisFaults, threadFaults } from './faults.js'
 import { createRig, deadlines, type Rig, type SignedIn } from './rig.js'
 import {
 	enter,
@@ -35,6 +35,8 @@ interface Run {
 	readonly recovery: number
 	/** What failed, from the beginning of the fault on, with the milliseconds since then. */
 	readonly failed: readonly { readonly who: SignedIn; readonly word: string; readonly after: number }[]
+	/** Sessions that were lost, and excused. */
+	readonly lost: number
 }
 
 describe('200 requests a second', { timeout: 600_000 }, () => {
@@ -92,7 +94,7 @@ describe('200 requests a second', { timeout: 600_000 }, () => {
 		const failed = requests
 			.filter((one) => one.at >= from && !isGood(one))
 			.map(({ who, word, at }) => ({ who, word, after: Math.round(at - from) }))
-		return { during, of, recovery, failed }
+		return { during, of, recovery, failed, lost: excused.size }
 	}
 	/** Milliseconds that 99 of 100 took. */
 	const slowest = (requests: Run['during']) =>
@@ -134,6 +136,13 @@ describe('200 requests a second', { timeout: 600_000 }, () => {
 			assert.ok(during.length > 0)
 			assert.ok(recovery <= 5000, `back after ${recovery} ms`)
 		})
+
+	it('F1: the provider does each refresh and half of its answer is lost: it costs their sessions whose answers they were, and nobody else', async (t) => {
+		const { of, recovery, lost } = await breakUnderLoad(t, lostAnswers)
+		assertAll(of('held', 'page', 'visit'), 'nothing else needs the provider')
+		assert.ok(lost > 0, 'the fault struck')
+		assert.ok(recovery <= 5000, `back after ${recovery} ms`)
+	})
 
 	for (const [what, fault] of Object.entries(threadFaults))
 		it(`H1, H2, H4, H5: a worker thread ${what}: its own tasks fail, and another is there in a second`, async (t) => {

@@ -48,11 +48,7 @@ describe('F4: the provider’s name leads elsewhere', { timeout: 120_000 }, () =
 		const metadata = { authorityMetadata: configuration.body.toString() }
 		processes = await Promise.all(
 			[{}, metadata].map((known) =>
-				setting.start(
-					{ auth: { ...auth, ...known }, network: { caFile, timeout } },
-					// Which must not matter.
-					{ preloads: [preload], env: { NODE_TLS_REJECT_UNAUTHORIZED: '0', NODE_NO_WARNINGS: '1' } },
-				),
+				setting.start({ auth: { ...auth, ...known }, network: { caFile, timeout } }, { preloads: [preload] }),
 			),
 		)
 	})

@@ -163,10 +163,8 @@ describe('a provider that fails', { timeout: 240_000 }, () => {
 				}
 				const wanted = `${app.origin}/private/token`
 				for (let times = 0; times < 3; times++) {
-					assert.equal((await held.follow(wanted)).status, 200)
-					const page = await expired.follow(wanted)
-					told(page, /^Service Unavailable$/)
-					assert.equal(page.url, wanted, 'where it was, and nowhere else')
+					assert.equal((await held.get(wanted)).status, 200)
+					told(await expired.get(wanted), /^Service Unavailable$/)
 				}
 				assert.ok(standIn.count('token') <= 3, 'as often as it was asked for')
 				assert.equal(standIn.count('authorize'), 0, 'nobody was sent to sign in')
@@ -175,11 +173,10 @@ describe('a provider that fails', { timeout: 240_000 }, () => {
 				const sent = await stranger.get(wanted)
 				assert.equal(new URL(sent.headers.get('location') ?? '').origin, standIn.pagesOrigin)
 				// And is not known here.
-				told(await fresh.browser().follow(`${fresh.origin}/private/token`), /ERR_IDP_UNAVAILABLE/)
+				told(await fresh.browser().get(`${fresh.origin}/private/token`), /ERR_IDP_UNAVAILABLE/)
 				standIn.clearFaults()
 				await sleep(1100)
-				assert.equal((await expired.follow(wanted)).status, 200, 'signed in as before')
-				assert.equal(standIn.count('authorize'), 0)
+				assert.equal((await expired.get(wanted)).status, 200, 'signed in as before')
 			} finally {
 				await Promise.all([late.close(), app.close(), fresh.close()])
 			}
