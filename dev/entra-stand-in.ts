@@ -81,7 +81,7 @@ export interface EntraStandIn {
 	/** Adds faults; each strikes its next request, in order. */
 	inject(...faults: Fault[]): void
 	clearFaults(): void
-	/** Signs claims as they are: with the current key, with a foreign one or not at all. */
+	/** Signs claims as they are: with the current key, with one that is not the provider's or not at all. */
 	signIdToken(claims: JWTPayload, options?: { readonly key?: ForgedKey }): Promise<string>
 	/** A new signing key. Sessions and tokens stay; `keepOld: false` withdraws the old keys. */
 	rotateKeys(options?: { readonly keepOld?: boolean }): Promise<void>

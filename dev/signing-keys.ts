@@ -10,8 +10,8 @@ import {
 	UnsecuredJWT,
 } from 'jose'
 
-/** How a forged token is signed: `foreign` by a key nobody published, `none` not at all. */
-export type ForgedKey = 'foreign' | 'none'
+/** How a forged token is signed: `foreign` and `unknown` by a key nobody published, `none` not at all. */
+export type ForgedKey = 'foreign' | 'unknown' | 'none'
 
 /** A private RS256 key as the provider takes it. */
 export async function createSigningKey(): Promise<JWK> {
@@ -30,12 +30,13 @@ export function publicKeys(keys: readonly JWK[]): JSONWebKeySet {
 
 /**
  * Signs exactly the given claims. A `foreign` signature carries the kid of the real key, as a forger would write
- * it: it must fail for its signature and not merely for an unknown kid.
+ * it: it must fail for its signature and not merely for an unknown kid. An `unknown` one carries its own.
  */
 export async function signClaims(claims: JWTPayload, signingKey: JWK, key?: ForgedKey): Promise<string> {
 	if (key === 'none') return new UnsecuredJWT(claims).encode()
-	const jwk = key === 'foreign' ? await createSigningKey() : signingKey
+	const jwk = key === undefined ? signingKey : await createSigningKey()
+	const { kid } = key === 'unknown' ? jwk : signingKey
 	return new SignJWT(claims)
-		.setProtectedHeader({ typ: 'JWT', alg: 'RS256', kid: signingKey.kid as string })
+		.setProtectedHeader({ typ: 'JWT', alg: 'RS256', kid: kid as string })
 		.sign(await importJWK(jwk, 'RS256'))
 }

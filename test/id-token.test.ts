@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { createHash, createHmac } from 'node:crypto'
-import { after, afterEach, before, describe, it } from 'node:test'
+import { after, afterEach, before, beforeEach, describe, it } from 'node:test'
 import { decodeJwt, type JWTPayload } from 'jose'
 import { type Browser, createBrowser, type Page } from '../dev/cookie-jar-browser.js'
 import { clientIds, clientSecrets } from '../dev/directory.js'
@@ -118,6 +118,7 @@ describe('the id_token of a sign-in', () => {
 		'has another nonce (A6)': withClaims((claims) => ({ ...claims, nonce: 'x'.repeat(43) })),
 		'is not signed': withClaims((claims) => claims, 'none'),
 		'is signed with a foreign key': withClaims((claims) => claims, 'foreign'),
+		'is signed with a key of a name that nobody knows': withClaims((claims) => claims, 'unknown'),
 		'was changed after it was signed': (idToken) => {
 			const [header, payload, signature] = idToken.split('.')
 			const claims = { ...decodeJwt(idToken), oid: people.grace.oid }
@@ -202,32 +203,86 @@ describe('the id_token of a sign-in', () => {
 		await signOut()
 	})
 
-	it('tells that the keys cannot be fetched, and signs nobody in', async () => {
-		const fresh = await createApplication(world, { secrets })
-		try {
-			for (const fault of [{ drop: true }, { status: 500 }, { status: 429 }]) {
-				world.standIn.inject({ on: 'keys', ...fault })
-				const page = await fresh.signIn(fresh.browser())
-				assert.equal(page.status, 503, page.html)
-				assert.match(page.html, /ERR_IDP_UNAVAILABLE/)
-			}
-			assert.equal((await fresh.signIn(fresh.browser())).status, 200)
-		} finally {
-			await fresh.close()
-		}
-	})
+	describe('and the provider’s keys', () => {
+		let fresh: Application
+		beforeEach(async () => {
+			// Each thread has looked at the keys for itself.
+			fresh = await createApplication(world, { secrets, pool: { threads: 1 } })
+		})
+		afterEach(() => fresh.close())
 
-	it('F6: causes no look at the keys per unknown key', async () => {
-		const fresh = await createApplication(world, { secrets })
-		try {
-			assert.equal((await fresh.signIn(fresh.browser())).status, 200)
-			await world.standIn.rotateKeys({ keepOld: false })
-			world.standIn.clearLog()
-			for (let i = 0; i < 3; i++) assert.equal((await fresh.signIn(fresh.browser())).status, 400)
-			assert.ok(world.standIn.count('keys') <= 1, 'at most one in half a minute')
-		} finally {
-			await fresh.close()
+		/** @returns the status of the page, and then of a token */
+		async function outcomeOf(): Promise<number[]> {
+			const own = fresh.browser()
+			const page = await fresh.signIn(own)
+			assert.match(
+				page.html,
+				{ 200: /"path"/, 400: /ERR_LOGIN_REJECTED/, 503: /ERR_IDP_UNAVAILABLE/ }[page.status] ?? /^$/,
+			)
+			return [page.status, (await own.get(`${fresh.origin}/token`)).status]
 		}
+		const [signedIn, refused, unavailable] = [
+			[200, 200],
+			[400, 401],
+			[503, 401],
+		]
+		const looks = () => world.standIn.count('keys')
+
+		for (const keepOld of [true, false])
+			it(`F6: is accepted as soon as they are rotated, ${keepOld ? 'beside' : 'in place of'} the old ones: one look for all`, async () => {
+				world.standIn.clearLog()
+				assert.deepEqual(await outcomeOf(), signedIn)
+				assert.equal(looks(), 1)
+				await world.standIn.rotateKeys({ keepOld })
+				assert.deepEqual(await Promise.all([outcomeOf(), outcomeOf(), outcomeOf()]), Array(3).fill(signedIn))
+				assert.deepEqual(await outcomeOf(), signedIn)
+				assert.equal(looks(), 2)
+			})
+
+		it('F6: is refused when its key was withdrawn before anybody looked', async () => {
+			world.standIn.clearLog()
+			world.standIn.inject({
+				grant: 'authorization_code',
+				rewrite: async (answer) => {
+					await world.standIn.rotateKeys({ keepOld: false })
+					return answer
+				},
+			})
+			assert.deepEqual(await outcomeOf(), refused)
+			assert.equal(looks(), 1, 'they have just been looked at')
+			assert.deepEqual(await outcomeOf(), signedIn)
+		})
+
+		it('F6: costs one look when its key is one that nobody knows, however often, and nobody else their sign-in', async () => {
+			assert.deepEqual(await outcomeOf(), signedIn)
+			world.standIn.clearLog()
+			const spam = {
+				grant: 'authorization_code',
+				rewrite: async (answer: Record<string, unknown>) => ({
+					...answer,
+					id_token: await withClaims((claims) => claims, 'unknown')(String(answer.id_token)),
+				}),
+			}
+			world.standIn.inject({ ...spam, times: 5 })
+			for (let i = 0; i < 2; i++) assert.deepEqual(await outcomeOf(), refused)
+			assert.deepEqual(await Promise.all([outcomeOf(), outcomeOf(), outcomeOf()]), Array(3).fill(refused))
+			assert.equal(looks(), 1)
+			assert.deepEqual(await outcomeOf(), signedIn)
+			assert.equal(looks(), 1)
+		})
+
+		it('F6: is not believed, and nobody signed in, while they cannot be fetched', async () => {
+			for (const fault of [{ drop: true }, { status: 500 }, { status: 503 }, { status: 429 }]) {
+				world.standIn.inject({ on: 'keys', ...fault })
+				assert.deepEqual(await outcomeOf(), unavailable)
+			}
+			assert.deepEqual(await outcomeOf(), signedIn)
+			world.standIn.inject({ on: 'keys', status: 500 })
+			assert.deepEqual(await outcomeOf(), signedIn, 'they are known')
+			await world.standIn.rotateKeys({ keepOld: false })
+			assert.deepEqual(await outcomeOf(), unavailable)
+			assert.deepEqual(await outcomeOf(), signedIn, 'a look that failed is not the one for half a minute')
+		})
 	})
 
 	async function signOut(): Promise<void> {

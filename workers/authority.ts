@@ -1,4 +1,4 @@
-import { createRemoteJWKSet, customFetch, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose'
+import { createRemoteJWKSet, customFetch, errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose'
 import { BrokerError } from '../src/errors.js'
 import { isLoopback } from '../src/loopback.js'
 import type { Http } from '../src/network.js'
@@ -30,17 +30,60 @@ export function createAuthority(settings: WorkerSettings, http: Http): () => Pro
 async function load(settings: WorkerSettings, http: Http): Promise<Authority> {
 	const metadataJson = settings.authorityMetadata ?? (await fetchConfiguration(settings.authority, http))
 	const metadata = readConfiguration(metadataJson, settings.authority, settings.knownAuthorities)
-	const keys = createRemoteJWKSet(new URL(metadata.jwksUri), {
+	return { metadata, metadataJson, keys: createKeys(metadata.jwksUri, settings.network.timeout, http) }
+}
+
+/** Milliseconds for which keys are believed: a key that was withdrawn is believed no longer. */
+const keysLive = 600_000
+
+/** Milliseconds between two fetches for key ids that nobody knows. */
+const keysRest = 30_000
+
+/**
+ * The provider's keys, fetched when first needed, when they are old, and for a key id that is not among them. jose's own
+ * rests count from any fetch, which had who signed in shortly before a rotation refused after it, and by a clock that
+ * may be set back.
+ */
+function createKeys(uri: string, timeout: number, http: Http): Authority['keys'] {
+	const known = createRemoteJWKSet(new URL(uri), {
 		[customFetch]: async (url: string) => {
 			const answer = await http(url)
 			if (answer.status >= 500 || answer.status === 429) throw unavailable(url, answer.status)
 			return new Response(new Uint8Array(answer.body), { status: answer.status })
 		},
-		timeoutDuration: settings.network.timeout,
-		// At most one fetch per 30 seconds for key ids that nobody knows.
-		cooldownDuration: 30_000,
+		timeoutDuration: timeout,
+		cacheMaxAge: Number.POSITIVE_INFINITY,
+		cooldownDuration: Number.POSITIVE_INFINITY,
 	})
-	return { metadata, metadataJson, keys }
+	let [fetchedAt, restsUntil] = [Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY]
+	const fetchAnew = async () => {
+		try {
+			await known.reload()
+			fetchedAt = performance.now()
+		} catch (error) {
+			// It has not said that it does not know the key.
+			restsUntil = Number.NEGATIVE_INFINITY
+			throw error
+		}
+	}
+	const find: JWTVerifyGetKey = async (header, token) => {
+		const asked = performance.now()
+		if (asked >= fetchedAt + keysLive) await fetchAnew()
+		try {
+			return await known(header, token)
+		} catch (error) {
+			if (!(error instanceof errors.JWKSNoMatchingKey)) throw error
+			if (fetchedAt < asked) {
+				if (!known.reloading) {
+					if (asked < restsUntil) throw error
+					restsUntil = asked + keysRest
+				}
+				await fetchAnew()
+			}
+			return known(header, token)
+		}
+	}
+	return Object.assign(find, { jwks: () => known.jwks() })
 }
 
 async function fetchConfiguration(authority: string, http: Http): Promise<string> {
