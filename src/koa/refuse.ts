@@ -21,7 +21,7 @@ const titles: Partial<Record<BrokerErrorCode, string>> = {
 export async function answerError(
 	ctx: Context,
 	error: BrokerError,
-	{ settings: { onError, basePath }, path }: Login,
+	{ settings: { onError, basePath }, path }: Pick<Login, 'settings' | 'path'>,
 ): Promise<void> {
 	const unnamed = error.status >= 500 && error.correlationId === undefined
 	const told = unnamed ? error.withCorrelationId(randomUUID()) : error
@@ -53,7 +53,8 @@ function refuse(ctx: Context, error: BrokerError, loginPath: string, startPage: 
 		}
 		return
 	}
-	const again = status === 503 ? 'Try again' : 'Sign in'
+	// The one such failure whose message is for the person is that of a sign-out, which is not to be tried again.
+	const again = status === 503 && !error.expose ? 'Try again' : 'Sign in'
 	const links = [
 		// Who is signed in and may not do this gains nothing by being signed in again.
 		...(code === 'ERR_FORBIDDEN' ? [] : [html`<a href="${loginPath}">${again}</a>`]),

@@ -14,7 +14,9 @@ import { clearCookie, hasCookie, leaveCookie, readCookieValues, sessionCookie, s
 import { isCrossSite } from './cross-site.js'
 import { keepHeadersOfErrors } from './error-headers.js'
 import { unprinted, unprintedWhenSaved } from './quiet-session.js'
+import { answerError } from './refuse.js'
 import { checkAddress } from './request-address.js'
+import { toBrowserPath } from './return-to.js'
 import { createMemoryBackend, createRedisBackend } from './session-backend.js'
 import { parseData, pickData, type SessionData } from './session-data.js'
 
@@ -333,6 +335,7 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 				request.cookie = 'clear'
 				owed.set(key, true)
 				payLater()
+				return await answerError(ctx, signedOutHere(error), { settings, path: loginPath })
 			}
 			// Koa takes these two for no error, and would never answer.
 			throw error ?? new Error(`non-error thrown: ${error}`)
@@ -361,6 +364,7 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 	// Somebody signs out while the store can't be reached: the browser's part is done at once, ours when it is back.
 	const owed = new LRUCache<string, true>({ max: 10_000 })
 	let payment: NodeJS.Timeout | undefined
+	const loginPath = toBrowserPath(settings.basePath, settings.paths.login)
 	const signsOut = (ctx: Context) => {
 		const route = settings.paths.logout
 		return (ctx.path === route || ctx.path.startsWith(`${route}/`)) && !isCrossSite(ctx, settings)
@@ -403,6 +407,16 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 	})
 }
 
-function isUnavailable(error: unknown): boolean {
+function isUnavailable(error: unknown): error is BrokerError {
 	return error instanceof BrokerError && error.code === 'ERR_STORE_UNAVAILABLE'
+}
+
+/** What somebody is told who signs out while the store can't be told. */
+function signedOutHere(cause: BrokerError): BrokerError {
+	const { code, retryAfter } = cause
+	return new BrokerError(
+		code,
+		'You are signed out in this browser. Elsewhere the sign-out is known as soon as the service is available again.',
+		{ expose: true, cause, ...(retryAfter !== undefined && { retryAfter }) },
+	)
 }
