@@ -3,6 +3,9 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import type { Order, ProcessOptions, Reply } from '../fixtures/broker-process.js'
 
+/** Milliseconds that a process has to start, or to answer: whatever it does is bounded, and takes a fraction of it. */
+const patience = 120_000
+
 const program = fileURLToPath(new URL('../fixtures/broker-process.js', import.meta.url))
 
 /** What a process finds beside its options. */
@@ -20,7 +23,7 @@ export const wordsOf = (replies: readonly Reply[]) => [...new Set(replies.map(wo
 /** A real process with a broker of its own. */
 export class BrokerProcess {
 	readonly child: ChildProcess
-	/** Called when the process has ended, whatever ended it. */
+	/** Called when the process has ended, whatever ended it, and all that it has said was heard. */
 	readonly atEnd = new Set<() => void>()
 	readonly #answers = new Map<number, (result: unknown) => void>()
 	#last = 0
@@ -31,7 +34,8 @@ export class BrokerProcess {
 			// Flags, and not NODE_OPTIONS: the worker threads have those of their process, and no environment.
 			execArgv: preloads.map((file) => `--import=${file}`),
 		})
-		this.child.once('exit', () => {
+		// Its last answers may come after its exit.
+		this.child.once('close', () => {
 			for (const call of this.atEnd) call()
 		})
 		this.child.on('message', ({ id, result }: { id: number; result: unknown }) =>
@@ -41,20 +45,42 @@ export class BrokerProcess {
 
 	static async start(options: ProcessOptions, surroundings: Surroundings = {}): Promise<BrokerProcess> {
 		const started = new BrokerProcess(options, surroundings)
-		await Promise.race([
-			new Promise((resolve) => started.#answers.set(0, resolve)),
-			once(started.child, 'exit').then(() => {
-				throw new Error('the process with a broker ended before it was ready')
-			}),
-		])
+		await started.#answer(0, 'it was ready').catch((error) => {
+			started.child.kill('SIGKILL')
+			throw error
+		})
 		return started
 	}
 
+	/** @throws when the process ends before it has answered, or takes too long */
 	ask(order: Order): Promise<unknown> {
 		const id = ++this.#last
-		return new Promise((resolve) => {
-			this.#answers.set(id, resolve)
-			this.child.send({ id, order })
+		const answer = this.#answer(id, `it had answered ${order.do}`)
+		this.child.send({ id, order }, (error) => {
+			// The process is gone; its end says so.
+			if (error) this.#answers.delete(id)
+		})
+		return answer
+	}
+
+	#answer(id: number, what: string): Promise<unknown> {
+		return new Promise((resolve, reject) => {
+			const end = () => {
+				clearTimeout(timer)
+				this.atEnd.delete(ended)
+				this.#answers.delete(id)
+			}
+			const fail = (why: string) => {
+				end()
+				reject(new Error(`The process with a broker ${why} before ${what}.`))
+			}
+			const ended = () => fail('ended')
+			const timer = setTimeout(() => fail(`took more than ${patience / 1000} s`), patience)
+			this.atEnd.add(ended)
+			this.#answers.set(id, (result) => {
+				end()
+				resolve(result)
+			})
 		})
 	}
 
