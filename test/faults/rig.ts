@@ -6,8 +6,10 @@ import { type Browser, createBrowser } from '../../dev/cookie-jar-browser.js'
 import { clientIds, clientSecrets } from '../../dev/directory.js'
 import type { EntraStandIn } from '../../dev/entra-stand-in.js'
 import type { Person } from '../../dev/people.js'
+import type { TokenBroker } from '../../src/index.js'
 import { namespace, type Session, secret } from '../cluster/setting.js'
 import type { ProcessOptions } from '../fixtures/broker-process.js'
+import type { Sabotage } from '../fixtures/saboteur.js'
 import { createWorld } from '../support/application.js'
 import { BrokerProcess } from '../support/broker-process.js'
 import type { Whereabouts } from '../support/expire.js'
@@ -17,6 +19,12 @@ import { seeded, times } from './account.js'
 
 /** Milliseconds, in place of 10,000 and 15,000, so that whoever waits for the provider waits for as long here. */
 export const deadlines = { provider: 2000, task: 4000, lease: 1000 }
+
+/** Worker threads of each process. */
+export const threadsOfEach = 2
+
+/** Milliseconds that a process has to end when it is told to: what it finishes has the deadline of a task. */
+const endsWithin = 20_000
 
 export interface RigOptions {
 	/** Everything that is drawn at random comes from it. */
@@ -46,6 +54,13 @@ export interface Place {
 	running: BrokerProcess | undefined
 }
 
+/** How a process ended that was told to. */
+export interface End {
+	readonly signal: 'SIGTERM' | 'SIGKILL'
+	/** Of `performance.now()`. */
+	readonly at: number
+}
+
 /** A whole installation, every part of which can be broken. */
 export interface Rig {
 	readonly random: () => number
@@ -56,8 +71,12 @@ export interface Rig {
 	readonly places: readonly Place[]
 	/** Who is signed in. */
 	readonly signedIn: readonly SignedIn[]
-	/** How processes ended that were not told to. */
+	/** How processes ended that were not told to, or not as they were told. */
 	readonly crashes: readonly string[]
+	/** The processes that were told to end; `undefined` for one that has not yet. */
+	readonly ends: ReadonlyMap<BrokerProcess, End | undefined>
+	/** Processes a thread of which was struck, once for each. */
+	readonly struck: readonly BrokerProcess[]
 	signIn(person: Person): Promise<SignedIn>
 	/** Signs somebody in anew whose session is over. */
 	replace(who: SignedIn): Promise<void>
@@ -66,6 +85,12 @@ export interface Rig {
 	start(place: Place): Promise<void>
 	/** Ends the process of a place, and waits for it. @returns its exit code, or the signal that ended it */
 	stop(place: Place, signal: 'SIGTERM' | 'SIGKILL'): Promise<number | string | null>
+	/** Does something to a thread of a process. */
+	strike(process: BrokerProcess, what: Sabotage): Promise<void>
+	/** Whether the threads of a process can be loaded that it starts from now on. */
+	obstruct(process: BrokerProcess, obstructed: boolean): void
+	/** How many threads of each process have failed. */
+	threadFailures(): Promise<Map<BrokerProcess, number>>
 	/** From now on the processes' clocks are off by so many milliseconds. */
 	shiftClocks(milliseconds: number): void
 	close(): Promise<void>
@@ -90,7 +115,7 @@ function inventPeople(count: number): Person[] {
 export async function createRig(options: RigOptions): Promise<Rig> {
 	const { seed, processes, people = 24 } = options
 	const folder = mkdtempSync(join(tmpdir(), 'koa-msal-rig-'))
-	const clock = join(folder, 'clock')
+	const [clock, obstacle] = [join(folder, 'clock'), join(folder, 'obstacle')]
 	writeFileSync(clock, '0')
 	const everybody = inventPeople(people)
 	const [world, redis, ports] = await Promise.all([
@@ -105,7 +130,8 @@ export async function createRig(options: RigOptions): Promise<Rig> {
 	const reader = redis.client()
 	const places: Place[] = ports.map((port) => ({ origin: `http://localhost:${port}`, running: undefined }))
 	const crashes: string[] = []
-	const stopping = new WeakSet<BrokerProcess>()
+	const ends = new Map<BrokerProcess, End | undefined>()
+	const struck: BrokerProcess[] = []
 
 	const rig: Rig = {
 		random: seeded(seed),
@@ -115,6 +141,8 @@ export async function createRig(options: RigOptions): Promise<Rig> {
 		places,
 		signedIn: [],
 		crashes,
+		ends,
+		struck,
 		async signIn(person) {
 			const [{ origin }] = places as [Place]
 			const browser = createBrowser()
@@ -150,30 +178,61 @@ export async function createRig(options: RigOptions): Promise<Rig> {
 					},
 					secrets: [secret],
 					network: { caFile, timeout: deadlines.provider },
-					pool: { threads: 2, taskTimeout: deadlines.task },
+					pool: { threads: threadsOfEach, taskTimeout: deadlines.task },
 					refresh: { lease: deadlines.lease },
 					redis: options.redis ?? { host: '127.0.0.1', port: link.port },
 					...options.settings,
 					port: Number(new URL(place.origin).port),
 				},
-				{ preloads: [preload('shifted-clock', `?file=${encodeURIComponent(clock)}`), preload('saboteur')] },
+				{
+					preloads: [
+						preload('shifted-clock', `?file=${encodeURIComponent(clock)}`),
+						preload('saboteur', `?obstacle=${encodeURIComponent(obstacle)}`),
+					],
+				},
 			)
 			started.child.once('exit', (code, signal) => {
 				if (place.running === started) place.running = undefined
-				if (!stopping.has(started)) crashes.push(`a process ended by itself: ${signal ?? code}`)
+				if (!ends.has(started)) crashes.push(`a process ended by itself: ${signal ?? code}`)
 			})
 			place.running = started
 		},
 		async stop(place, signal) {
 			const { running } = place
 			if (!running) return null
-			stopping.add(running)
+			ends.set(running, undefined)
 			place.running = undefined
 			const ended = once(running.child, 'exit')
 			running.child.kill(signal)
+			const late = setTimeout(() => {
+				crashes.push(`A process had not ended ${endsWithin} ms after ${signal}.`)
+				running.child.kill('SIGKILL')
+			}, endsWithin)
 			const [code, by] = await ended
+			clearTimeout(late)
+			ends.set(running, { signal, at: performance.now() })
 			if (signal === 'SIGTERM' && code !== 0) crashes.push(`SIGTERM was answered by ${by ?? code}`)
 			return by ?? code
+		},
+		async strike(process, what) {
+			struck.push(process)
+			await process.ask({ do: 'sabotage', what }).catch((error) => {
+				// It may be told to end meanwhile.
+				if (!ends.has(process)) throw error
+			})
+		},
+		obstruct({ child }, obstructed) {
+			const file = `${obstacle}${child.pid}`
+			if (obstructed) writeFileSync(file, '')
+			else rmSync(file, { force: true })
+		},
+		async threadFailures() {
+			const counts = places.map(async ({ running }) => {
+				if (!running) return []
+				const { workerFailures } = (await running.ask({ do: 'statistics' })) as TokenBroker['statistics']
+				return [[running, workerFailures] as const]
+			})
+			return new Map((await Promise.all(counts)).flat())
 		},
 		shiftClocks: (milliseconds) => writeFileSync(clock, String(milliseconds)),
 		async close() {

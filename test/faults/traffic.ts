@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { BrokerProcess } from '../support/broker-process.js'
-import { percentile } from './account.js'
-import type { Place, Rig, SignedIn } from './rig.js'
+import { percentile, seeded } from './account.js'
+import type { Danger, Stroke } from './faults.js'
+import { deadlines, type Place, type Rig, type SignedIn } from './rig.js'
 
 /**
  * What somebody does: a caller that holds its session asks the broker for a token that is valid (`held`) or for a new
@@ -13,8 +15,8 @@ export type Kind = 'held' | 'renewed' | 'visit' | 'page'
 /** How often each is done, of a hundred. */
 const shares: Readonly<Record<Kind, number>> = { held: 40, renewed: 15, visit: 20, page: 25 }
 
-/** Milliseconds after which a request hangs. */
-const patience = 15_000
+/** Milliseconds after which a request hangs: the longest deadline that it may wait for, and two seconds. */
+const patience = deadlines.task + 2000
 
 /** A request that has ended. */
 export interface Request {
@@ -26,7 +28,10 @@ export interface Request {
 	readonly ms: number
 	/** What the provider's log has a refresh under. */
 	readonly correlationId: string
-	/** How: an outcome, the code of an error, a status; `killed` when the process ended, `hung` when nothing came. */
+	/**
+	 * How: an outcome, the code of an error, a status; `killed` when the process was, `cut off` when it was told to end and
+	 * a connection to it closed, `unanswered` when it ended owing an answer, `hung` when nothing came.
+	 */
 	readonly word: string
 }
 
@@ -59,27 +64,37 @@ export class Traffic {
 	wrong = 0
 	readonly #rig: Rig
 	readonly #rate: number
+	readonly #random: () => number
 	readonly #underWay = new Set<Promise<void>>()
 	#timer: NodeJS.Timeout | undefined
+	/** Requests that were due while no process was there. */
+	#unsent = 0
+	#began = 0
 
 	/** @param rate requests per second */
 	constructor(rig: Rig, rate = 200) {
 		this.#rig = rig
 		this.#rate = rate
+		// Of its own: how many requests there are depends on the time, and what else is drawn is not to.
+		this.#random = seeded(rig.random() * 2 ** 32)
 	}
 
 	start(): void {
-		const began = performance.now()
+		this.#began = performance.now()
 		let sent = 0
 		this.#timer = setInterval(() => {
-			for (const due = ((performance.now() - began) * this.#rate) / 1000; sent < due; sent++) this.#send()
+			const due = ((performance.now() - this.#began) * this.#rate) / 1000
+			for (; sent < due; sent++) if (!this.#send()) this.#unsent++
 		}, 5)
 	}
 
-	/** Sends no more, and waits for what is under way. */
+	/** Sends no more, and waits for what is under way. @throws when fewer requests were made than were due */
 	async stop(): Promise<void> {
 		clearInterval(this.#timer)
+		const due = ((performance.now() - this.#began) * this.#rate) / 1000 - this.#unsent
 		await Promise.all(this.#underWay)
+		const { length } = this.requests
+		if (length < 0.9 * due) throw new Error(`Of ${Math.round(due)} requests ${length} were made.`)
 	}
 
 	/** Those that began in that time, of `performance.now()`. */
@@ -87,17 +102,28 @@ export class Traffic {
 		return this.requests.filter(({ at }) => at >= from && at < to)
 	}
 
-	#send(): void {
-		const { random, signedIn, places } = this.#rig
+	/** @returns false while there is nobody to ask */
+	#send(): boolean {
+		const { signedIn, places } = this.#rig
+		const random = this.#random
 		const up = places.filter(({ running }) => running !== undefined)
 		const place = up[Math.floor(random() * up.length)]
 		const kind = draw(random)
 		// Whose token is renewed never holds one for as long as a fault lasts, so these are others.
 		const half = Math.floor(signedIn.length / 2)
 		const who = signedIn[Math.floor(random() * half) + (kind === 'renewed' ? half : 0)]
-		if (!place?.running || !who) return
+		if (!place?.running || !who) return false
 		const sent = this.#ask(kind, who, place, place.running).finally(() => this.#underWay.delete(sent))
 		this.#underWay.add(sent)
+		return true
+	}
+
+	/** Why nothing came. */
+	#fate(process: BrokerProcess, kind: Kind): string {
+		const { ends } = this.#rig
+		if (!ends.has(process)) return 'no answer'
+		if (process.child.signalCode === 'SIGKILL') return 'killed'
+		return kind === 'visit' || kind === 'page' ? 'cut off' : 'unanswered'
 	}
 
 	async #ask(kind: Kind, who: SignedIn, place: Place, process: BrokerProcess): Promise<void> {
@@ -106,7 +132,7 @@ export class Traffic {
 		let took: number | undefined
 		let stop = () => {}
 		const ended = new Promise<string>((resolve) => {
-			const killed = () => resolve('killed')
+			const killed = () => resolve(this.#fate(process, kind))
 			const timer = setTimeout(() => resolve('hung'), patience)
 			process.atEnd.add(killed)
 			stop = () => {
@@ -120,9 +146,13 @@ export class Traffic {
 						took = ms
 						return word
 					})
-				: this.#visit(`${place.origin}/${kind === 'visit' ? 'token' : ''}`, kind, who).catch(() =>
-						place.running === process ? 'no answer' : 'killed',
-					)
+				: this.#visit(place, kind, who, correlationId).catch(async () => {
+						// A connection breaks before the end of its process is known.
+						const { exitCode, signalCode } = process.child
+						if (place.running !== process && exitCode === null && signalCode === null)
+							await once(process.child, 'exit')
+						return this.#fate(process, kind)
+					})
 		const word = await Promise.race([answered, ended])
 		stop()
 		this.requests.push({ kind, who, process, at, ms: took ?? performance.now() - at, correlationId, word })
@@ -141,10 +171,10 @@ export class Traffic {
 		return { word: reply.outcome, ms: reply.ms }
 	}
 
-	async #visit(url: string, kind: Kind, who: SignedIn): Promise<string> {
-		const response = await fetch(url, {
+	async #visit({ origin }: Place, kind: Kind, who: SignedIn, correlationId: string): Promise<string> {
+		const response = await fetch(`${origin}/${kind === 'visit' ? 'token' : ''}`, {
 			redirect: 'manual',
-			headers: kind === 'visit' ? { cookie: who.cookie } : {},
+			headers: kind === 'visit' ? { cookie: who.cookie, 'correlation-id': correlationId } : {},
 			signal: AbortSignal.timeout(patience),
 		})
 		const text = await response.text()
@@ -236,51 +266,67 @@ export interface Loss {
 	readonly excuse: string | undefined
 }
 
-/** What may cost a session its newest refresh token. */
-export interface Dangers {
-	/** A thread was made to end. */
-	readonly threadsEnd?: boolean
-	/** The store could not take what a process had that ended. */
-	readonly storeAway?: boolean
-}
-
 /**
  * Who can get no new token any more, when every part is well again; what fails for now is tried for ten seconds. The
- * provider takes each refresh token once: one whose answer was lost on its way, or with its thread, is nobody's.
+ * provider takes each refresh token once: what excuses a loss is that the last one which it gave to somebody went astray
+ * in a way that one of the faults brings about, and README.md names.
+ * @param strokes the faults that there were
  */
 export async function findLosses(
-	{ places, standIn, signedIn }: Rig,
+	rig: Rig,
 	{ requests }: Traffic,
-	{ threadsEnd = false, storeAway = false }: Dangers = {},
+	strokes: readonly Stroke[] = [],
 ): Promise<Loss[]> {
+	const { places, standIn, signedIn } = rig
 	const process = places.find(({ running }) => running)?.running
 	if (!process) throw new Error('There is no process to ask.')
 	const taken = standIn.log
 		// The answer of one that was refused has said so.
 		.filter(({ passed, status }) => passed && (status === undefined || status === 200))
 		.map(({ correlationId }) => correlationId)
-	// A thread that is ill keeps its tasks beyond their deadline before it ends.
-	const ofThread = ['ERR_WORKER_FAILED', ...(threadsEnd ? ['ERR_OVERLOADED'] : [])]
-	const excuseOf = (who: SignedIn) => {
-		const theirs = requests.filter((one) => one.who === who)
-		const last = taken.flatMap((id) => theirs.find(({ correlationId }) => correlationId === id) ?? []).at(-1)
-		if (!last) return undefined
-		if (last.word === 'ERR_IDP_UNAVAILABLE') return 'the answer was lost on its way'
-		if (ofThread.includes(last.word)) return 'the thread ended in mid-refresh'
-		if (last.word === 'killed') return 'the process was killed in mid-refresh'
-		if (storeAway && !places.some(({ running }) => running === last.process))
-			return 'its process ended while the store was away'
-		return undefined
+	const lastTaken = (who: SignedIn) => {
+		const theirs = new Map(
+			requests.filter((one) => one.who === who).map((one) => [one.correlationId, one] as const),
+		)
+		return taken.flatMap((id) => theirs.get(id ?? '') ?? []).at(-1)
 	}
 	const losses: Loss[] = []
 	const look = async (who: SignedIn) => {
 		for (const end = performance.now() + 10_000; ; await sleep(200)) {
 			const [reply] = await process.acquire([who.session], { forceRefresh: true })
 			if (!reply || !('error' in reply)) return
-			if (!again.has(reply.error) || performance.now() > end)
-				return void losses.push({ who, excuse: excuseOf(who) })
+			if (again.has(reply.error) && performance.now() < end) continue
+			const last = lastTaken(who)
+			return void losses.push({ who, excuse: last && excuseOf(last, rig, strokes) })
 		}
 	}
 	await Promise.all(signedIn.map(look))
 	return losses
+}
+
+/** How a refresh that the provider has done may have been lost, seeing what came of it and what was broken. */
+function excuseOf(refresh: Request, { ends, struck }: Rig, strokes: readonly Stroke[]): string | undefined {
+	const { kind, word, at, ms, process } = refresh
+	const wasDrawn = (danger: Danger) => strokes.some(({ fault }) => fault.danger === danger)
+	// What a browser is told has no code.
+	const says = (code: string) => word === code || (kind === 'visit' && word === '503')
+	const isLate = ms >= deadlines.provider
+	const inThread = wasDrawn('thread') && struck.includes(process)
+	if (says('ERR_IDP_UNAVAILABLE')) {
+		if (wasDrawn('answer')) return 'the answer was lost on its way'
+		// A thread that is ill reads no answer.
+		if (isLate && (wasDrawn('late answer') || inThread)) return 'the answer came too late'
+	}
+	if (inThread) {
+		if (says('ERR_WORKER_FAILED')) return 'the thread ended in mid-refresh'
+		// One that is ill keeps its tasks beyond their deadline before it ends.
+		if (says('ERR_OVERLOADED') && ms >= deadlines.task * 0.9) return 'the thread ended in mid-refresh'
+	}
+	if (word === 'killed' && wasDrawn('process')) return 'the process was killed in mid-refresh'
+	const end = ends.get(process)
+	const owed = strokes.some(
+		({ fault, from, to }) =>
+			fault.danger === 'write' && end && from < end.at && end.at < to && at + ms >= from,
+	)
+	return owed ? 'its process ended while the store took no write' : undefined
 }

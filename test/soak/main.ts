@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { randomInt } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { providerFaults, redisFaults, threadFaults } from '../faults/faults.js'
+import { type Fault, providerFaults, redisFaults, threadFaults } from '../faults/faults.js'
 import { createRig, type Rig } from '../faults/rig.js'
 import {
 	enter,
@@ -71,15 +71,17 @@ async function round(): Promise<void> {
 		await sleep(500)
 	}
 	const [part, choices] = kinds[Math.floor(rig.random() * kinds.length)] as (typeof kinds)[number]
-	const all = Object.entries(choices)
+	const all = Object.entries<Fault>(choices)
 	const [name, fault] = all[Math.floor(rig.random() * all.length)] as (typeof all)[number]
 	faults.push(elapsed())
+	const from = performance.now()
 	await fault.begin(rig)
 	await sleep(faultTime * 1000)
 	await fault.end(rig)
+	const to = performance.now()
 	await sleep(Math.max(0, left(roundTime - 4) * 1000))
 	await traffic.stop()
-	const losses = await findLosses(rig, traffic, { threadsEnd: part === 'a thread' })
+	const losses = await findLosses(rig, traffic, [{ fault, from, to }])
 	enter(account, rig, traffic, losses)
 	for (const { who, excuse } of losses) {
 		assert.ok(excuse, 'a session is lost')
