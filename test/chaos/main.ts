@@ -192,10 +192,12 @@ async function round(rig: Rig, drawn: readonly Drawn[], account: Account, gone: 
 		(one) => one.who === leaves && one.kind !== 'page' && isGood(one),
 	)
 	if (isOut) {
-		// The others hear of it at once; while they hear nothing, when Redis is back.
-		const heard =
-			drawn.some(({ part }) => part === 'Redis') || left.status === 503 ? back + recovery : left.at + 1000
-		const served = afterwards.filter(({ at, process }) => at > (process === left.by ? left.at : heard))
+		// Whoever is told that it is done is out at once where they were, and elsewhere when that is heard of. Who is not is
+		// out when Redis is back: that may have to say first who they are.
+		const wasAway = drawn.some(({ part }) => part === 'Redis')
+		const known = left.status === 303 ? left.at : back + recovery
+		const heard = left.status === 303 && !wasAway ? left.at + 1000 : back + recovery
+		const served = afterwards.filter(({ at, process }) => at > (process === left.by ? known : heard))
 		assert.deepEqual(tally(served), {}, 'who has signed out is served')
 	}
 	if (isOut || losses.length > lost.length) gone.push(leaves)
