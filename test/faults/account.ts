@@ -1,4 +1,18 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { BrokerError } from '../../src/index.js'
+
+const accounts = new URL('../accounts/', import.meta.url)
+
+/** Keeps what a test has measured in `dist/test/accounts`, for the README. */
+export function keepAccount(title: string, account: object): void {
+	mkdirSync(accounts, { recursive: true })
+	// What fails, without the ids before it and the promise behind it.
+	const [, what = title] = title.split(': ')
+	writeFileSync(
+		new URL(`${what.replaceAll(/\W+/g, '-')}.json`, accounts),
+		`${JSON.stringify(account, null, 2)}\n`,
+	)
+}
 
 /** Numbers between 0 and 1 that are the same in every run (mulberry32). */
 export function seeded(seed: number): () => number {
