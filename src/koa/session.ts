@@ -224,11 +224,17 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 					await remove(key)
 				} else if (!request.ended) {
 					const isNew = request.loaded !== key
-					if (isNew) await backend.create(key, sealed, lifetime)
-					else request.ended = !(await backend.replace(key, sealed, lifetime))
-					// After it is stored: a sign-out that comes between finds nothing to end, and leaves nothing to bind to.
-					if (partition !== undefined && (isNew || signedInNow) && !request.ended)
-						request.ended = !(await bindOrEnd(key, partition))
+					try {
+						if (isNew) await backend.create(key, sealed, lifetime)
+						else request.ended = !(await backend.replace(key, sealed, lifetime))
+						// After it is stored: a sign-out that comes between finds nothing to end, and leaves nothing to bind to.
+						if (partition !== undefined && (isNew || signedInNow) && !request.ended)
+							request.ended = !(await bindOrEnd(key, partition))
+					} catch (error) {
+						// Nobody has the cookie of a sign-in that fails here: neither its tokens nor its session are to stay.
+						if (isNew && signedInNow) owe(key, partition)
+						throw error
+					}
 				}
 				// Ended meanwhile, by a sign-out or a sign-in: neither the session nor its cookie comes back.
 				if (request.ended) request.cookie = 'keep'
@@ -333,8 +339,7 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 		} catch (error) {
 			if (isUnavailable(error) && id !== undefined && request.loaded === undefined && signsOut(ctx)) {
 				request.cookie = 'clear'
-				owed.set(key, true)
-				payLater()
+				owe(key)
 				return await answerError(ctx, signedOutHere(error), { settings, path: loginPath })
 			}
 			// Koa takes these two for no error, and would never answer.
@@ -362,18 +367,22 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 	}
 
 	// Somebody signs out while the store can't be reached: the browser's part is done at once, ours when it is back.
-	const owed = new LRUCache<string, true>({ max: 10_000 })
+	const owed = new LRUCache<string, { readonly partition: string | undefined }>({ max: 10_000 })
+	const owe = (key: string, partition?: string) => {
+		owed.set(key, { partition })
+		payLater()
+	}
 	let payment: NodeJS.Timeout | undefined
 	const loginPath = toBrowserPath(settings.basePath, settings.paths.login)
 	const signsOut = (ctx: Context) => {
 		const route = settings.paths.logout
 		return (ctx.path === route || ctx.path.startsWith(`${route}/`)) && !isCrossSite(ctx, settings)
 	}
-	/** The session could not be read then, so nobody knew whose tokens were to end with it. */
+	/** A session that could not be read then says now whose tokens are to end with it. */
 	const pay = async () => {
-		for (const key of [...owed.keys()]) {
-			const ticket = ticketOf((await load(key))?.data)
-			if (ticket) await backend.endTokens(ticket.partition)
+		for (const [key, known] of [...owed.entries()]) {
+			const partition = known.partition ?? ticketOf((await load(key))?.data)?.partition
+			if (partition !== undefined) await backend.endTokens(partition)
 			await remove(key)
 			owed.delete(key)
 		}

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
 import { after, afterEach, before, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createTokenBroker, redisTokenStore, type TokenBroker } from '../../src/index.js'
-import { createSetting, namespace, type Session, type Setting } from '../cluster/setting.js'
+import { createTokenBroker, type KoaMsalOptions, redisTokenStore, type TokenBroker } from '../../src/index.js'
+import { createSetting, namespace, type Session, type Setting, secret } from '../cluster/setting.js'
+import { answersOf, assertSignedIn, deliver, isSession } from '../support/answers.js'
+import { createApplication } from '../support/application.js'
 import { readCache } from '../support/expire.js'
 import { createLink, type RedisLink } from '../support/redis-link.js'
 import { codeOf, percentile, seeded, times } from './account.js'
@@ -20,6 +22,7 @@ describe('Redis behind a network', { timeout: 240_000 }, () => {
 		sessions = await Promise.all(times(sessionsCount, () => setting.signIn()))
 	})
 	afterEach(() => {
+		link.refuse(false)
 		link.delay(0)
 		link.cutAtRandom(0, () => 1)
 	})
@@ -29,10 +32,14 @@ describe('Redis behind a network', { timeout: 240_000 }, () => {
 	})
 
 	/** A process's worth of broker, that holds no token yet. */
-	async function withBroker(work: (broker: TokenBroker) => Promise<void>, user: object = {}): Promise<void> {
+	async function withBroker(
+		work: (broker: TokenBroker) => Promise<void>,
+		user: object = {},
+		settings: Partial<KoaMsalOptions> = {},
+	): Promise<void> {
 		const { redis: _, ...options } = setting.options()
 		const store = redisTokenStore({ host: '127.0.0.1', port: link.port, ...user })
-		const broker = await createTokenBroker({ ...options, store })
+		const broker = await createTokenBroker({ ...options, ...settings, store })
 		try {
 			await work(broker)
 		} finally {
@@ -154,36 +161,103 @@ describe('Redis behind a network', { timeout: 240_000 }, () => {
 		}, deaf)
 	})
 
-	it('E9: cut after any byte of an answer, leaves each session whole, and the next try goes on', () =>
-		withBroker(async (broker) => {
-			const session = sessions[0] as Session
-			const where = setting.where(session)
-			// How long the answers to a refresh are: each boundary between them, give or take one, is a place to cut.
-			await broker.acquireSilent(session)
-			const before = link.answered
-			await broker.acquireSilent(session, { forceRefresh: true })
-			const whole = link.answered - before
-			const random = seeded(9)
-			const places = [0, 1, whole - 5, whole - 4, whole - 1, ...times(55, () => Math.floor(random() * whole))]
-			for (const bytes of places) {
-				const { version } = (await readCache(where)) ?? { version: 0 }
-				link.cutAfter(bytes)
-				const first = await outcomeOf(broker.acquireSilent(session, { forceRefresh: true }))
-				assert.ok(
-					['refreshed', 'ERR_STORE_UNAVAILABLE', 'ERR_OVERLOADED'].includes(first.what),
-					`${bytes}: ${first.what}`,
-				)
-				for (const end = performance.now() + 5000; broker.statistics.unsaved > 0; await sleep(20))
-					assert.ok(performance.now() < end)
-				let second = await outcomeOf(broker.acquireSilent(session))
-				while (second.what.startsWith('ERR_STORE')) second = await outcomeOf(broker.acquireSilent(session))
-				assert.ok(['hit', 'cached', 'refreshed'].includes(second.what), `${bytes}: ${second.what}`)
-				const stored = await readCache(where)
-				assert.ok(stored && stored.version >= version, `${bytes}: it is whole`)
-				if (first.what === 'refreshed')
-					assert.ok(stored.version > version, `${bytes}: what was refreshed is stored`)
+	/** Every boundary between two answers, give or take one byte, but for the last: behind that nothing is cut. */
+	const boundaries = (ends: readonly number[]) =>
+		[0, 1, ...ends.flatMap((end) => [end - 1, end, end + 1])].filter((place) => place < (ends.at(-1) ?? 0))
+
+	it('E9: cut after any byte of an answer, has given out and stored a refresh, or neither, and the next one succeeds', () =>
+		withBroker(
+			async (broker) => {
+				const session = sessions[0] as Session
+				const where = setting.where(session)
+				const refresh = () => broker.acquireSilent(session, { forceRefresh: true })
+				await refresh()
+				const ends = await link.endsOfAnswers(refresh)
+				const random = seeded(9)
+				const anywhere = times(80, () => Math.floor(random() * (ends.at(-1) as number)))
+				const places = [...boundaries(ends), ...anywhere].map((bytes) => ({ bytes, away: false }))
+				// The same, and the second try that follows at once finds nobody there.
+				const aways = boundaries(ends).map((bytes) => ({ bytes, away: true }))
+				assert.ok(aways.length >= 6)
+				for (const { bytes, away } of [...places, ...aways]) {
+					const at = `${bytes}${away ? ', and away' : ''}`
+					const before = await readCache(where)
+					const cut = link.cutAfter(bytes).then(() => link.refuse(away))
+					const first = await refresh().then(({ accessToken }) => accessToken, codeOf)
+					await cut
+					link.refuse(false)
+					for (const end = performance.now() + 5000; broker.statistics.unsaved > 0; await sleep(5))
+						assert.ok(performance.now() < end)
+					const between = await readCache(where)
+					if (away && first === 'ERR_STORE_UNAVAILABLE') assert.deepEqual(between, before, at)
+					else {
+						const stored = Object.values(between?.cache.AccessToken ?? {}).map(({ secret }) => secret)
+						assert.ok(stored.includes(first), `${at}: ${first.slice(0, 30)}`)
+					}
+					// Strictly rotated: it succeeds by the newest refresh token alone.
+					const next = await outcomeOf(refresh())
+					assert.equal(next.what, 'refreshed', at)
+				}
+			},
+			{},
+			// By one connection, whose answers come one after the other.
+			{ pool: { threads: 1 } },
+		))
+
+	it('E9: cut under a sign-in, leaves its tokens and its session, or neither, and the next one succeeds', async () => {
+		const app = await createApplication(setting.world, {
+			secrets: [secret],
+			store: redisTokenStore({ host: '127.0.0.1', port: link.port }),
+			pool: { threads: 1 },
+		})
+		const answers = answersOf(setting.world.standIn)
+		const client = setting.redis.client()
+		const keys = async () => (await client.keys('*')).filter((key) => /:[st]:/.test(key)).sort()
+		const token = (cookies: readonly string[]) =>
+			fetch(`${app.origin}/token`, {
+				headers: { cookie: cookies.map((one) => one.split(';')[0]).join('; ') },
+			})
+		async function signIn() {
+			const browser = answers.browser()
+			const fields = await answers.answerOf(browser, app)
+			return () => deliver(browser, app, fields)
+		}
+		try {
+			for (let warm = 0; warm < 2; warm++) assertSignedIn(await (await signIn())())
+			const ends = await link.endsOfAnswers(await signIn())
+			const places = boundaries(ends).map((bytes) => ({ bytes, away: false }))
+			const aways = [0, ...ends.slice(0, -1)].map((bytes) => ({ bytes, away: true }))
+			assert.ok(aways.length >= 5)
+			for (const { bytes, away } of [...places, ...aways]) {
+				const at = `${bytes}${away ? ', and away' : ''}`
+				const before = await keys()
+				const send = await signIn()
+				const cut = link.cutAfter(bytes).then(() => link.refuse(away))
+				const first = await send()
+				await cut
+				link.refuse(false)
+				const cookies = first.cookies.filter((one) => isSession(one) && !/=;/.test(one))
+				if (first.status === 303) {
+					assert.equal((await keys()).length, before.length + 2, at)
+					assert.equal((await token(cookies)).status, 200, at)
+				} else {
+					assert.equal(first.status, 503, at)
+					assert.deepEqual(cookies, [], at)
+					for (const end = performance.now() + 5000; (await keys()).length > before.length; await sleep(10))
+						assert.ok(performance.now() < end, `${at}: what nobody has is ended`)
+					assert.deepEqual(await keys(), before, at)
+					// The same form again: signs in where its code was not used yet, else leads on, or is refused.
+					assert.ok([303, 400].includes((await send()).status), at)
+				}
+				const next = await (await signIn())()
+				assertSignedIn(next)
+				assert.equal((await token(next.cookies)).status, 200, at)
 			}
-		}))
+		} finally {
+			await answers.close()
+			await app.close()
+		}
+	})
 
 	it('E9: cut under a sign-out, has signed out or says so, and never half', () =>
 		withBroker(async (broker) => {

@@ -9,6 +9,8 @@ export interface RedisLink {
 	readonly connections: number
 	/** Bytes of answers that have passed. */
 	readonly answered: number
+	/** Where the answers end that pass during the work, in bytes from the first of them. */
+	endsOfAnswers(work: () => Promise<unknown>): Promise<number[]>
 	/** From now on, every answer arrives this many milliseconds later. */
 	delay(milliseconds: number): void
 	/** Cuts the connection on which the next bytes of answers but so many come, without them. @returns when it did */
@@ -29,6 +31,7 @@ export async function createLink(path: string): Promise<RedisLink> {
 	let target = path
 	let connections = 0
 	let answered = 0
+	let onAnswer = () => {}
 	let latency = 0
 	let left: { bytes: number; readonly cut: () => void } | undefined
 	let unlucky = () => false
@@ -60,6 +63,7 @@ export async function createLink(path: string): Promise<RedisLink> {
 			if (near.destroyed || !pairs.has(pair)) return
 			const part = passing(answer)
 			answered += part.length
+			onAnswer()
 			const deliver = () => {
 				near.write(part)
 				if (part.length < answer.length) near.end().destroySoon()
@@ -91,6 +95,14 @@ export async function createLink(path: string): Promise<RedisLink> {
 		},
 		get answered() {
 			return answered
+		},
+		async endsOfAnswers(work) {
+			const before = answered
+			const ends: number[] = []
+			onAnswer = () => ends.push(answered - before)
+			await work()
+			onAnswer = () => {}
+			return ends
 		},
 		delay(milliseconds) {
 			latency = milliseconds
