@@ -15,21 +15,24 @@ const [maxInFlight, latency] = [4, 100]
 const taskTimeout = 3000
 const pool = { threads: 1, concurrency: 8, maxQueue: 16, taskTimeout }
 /** Milliseconds of it. */
-const duration = 5000
+const duration = 30_000
+
+/** Milliseconds in which the excess is told so. */
+const atOnce = 50
 
 interface Result {
 	readonly word: string
 	readonly ms: number
 }
 
-describe('H6: ten times as many refreshes as can be done', { timeout: 120_000 }, () => {
+describe('H6: ten times as many refreshes as can be done', { timeout: 300_000 }, () => {
 	let redis: TestRedis
 	let provider: RotatingProvider
 	let seeded: Seeded[]
 	let one: BrokerProcess
 	before(async () => {
 		redis = await startRedis()
-		;({ provider, seeded } = await createRotatingProvider(4200, latency))
+		;({ provider, seeded } = await createRotatingProvider(200 + 2 * 0.4 * duration, latency))
 		const client = redis.client()
 		for (const { session, cache } of seeded)
 			await writeCache(
@@ -65,6 +68,9 @@ describe('H6: ten times as many refreshes as can be done', { timeout: 120_000 },
 		return { word: reply.error, ms: reply.ms }
 	}
 
+	/** MiB. */
+	const peakMemory = async () => ((await one.ask({ do: 'peakMemory' })) as number) / 1024
+
 	/** As many as this machine does when nobody has to wait. */
 	async function refreshesPerMillisecond(): Promise<number> {
 		const people = seeded.splice(0, 40)
@@ -79,9 +85,9 @@ describe('H6: ten times as many refreshes as can be done', { timeout: 120_000 },
 	}
 
 	/** Of expired tokens the threads' own queue comes first: what is stored has to be looked at. */
-	for (const [what, request, part, atOnce] of [
-		['that are forced', { forceRefresh: true }, 0.95, 50],
-		['of expired tokens', {}, 0.9, 250],
+	for (const [what, request, part] of [
+		['that are forced', { forceRefresh: true }, 0.99],
+		['of expired tokens', {}, 0.95],
 	] as const)
 		it(`H6: ${what}: refuses the excess at once, and does the rest in time`, async (t) => {
 			const [held] = seeded.splice(0, 1) as [Seeded]
@@ -93,6 +99,7 @@ describe('H6: ten times as many refreshes as can be done', { timeout: 120_000 },
 			const results: Result[] = []
 			const calls: Promise<void>[] = []
 			let [pending, most] = [0, 0]
+			const memory = await peakMemory()
 			const started = performance.now()
 			const ms = () => performance.now() - started
 			for (; people.length > 0; await sleep(10)) {
@@ -114,14 +121,17 @@ describe('H6: ten times as many refreshes as can be done', { timeout: 120_000 },
 			const told = [0.5, 0.9, 0.95, 0.99].map((part) => percentile(refused, part))
 			const slowest = percentile(served, 0.99)
 			// The share of a machine that does other things too: a hit waits for nothing else.
-			const noise = Math.max(...hits)
+			const noise = percentile(hits, 0.99)
+			const more = (await peakMemory()) - memory
 			t.diagnostic(
-				JSON.stringify({ served: served.length, slowest, refused: refused.length, told, most, noise }),
+				JSON.stringify({ served: served.length, slowest, refused: refused.length, told, most, noise, more }),
 			)
 			assert.equal(served.length + refused.length, results.length)
 			assert.ok(served.length >= ms() * capacity * 0.4, `${served.length} served`)
 			assert.ok(slowest < taskTimeout + 200, `${slowest} ms`)
-			assert.ok(percentile(refused, part) <= atOnce + noise, `refused after ${told} ms`)
+			assert.ok(percentile(refused, part) <= atOnce, `refused after ${told} ms`)
+			assert.ok(noise <= atOnce, `a hit after ${noise} ms`)
+			assert.ok(more < 100, `${more} MiB more`)
 			// What is foretold of a wait may be wrong, for few.
 			const late = refused.filter((result) => result > taskTimeout / 2).length
 			assert.ok(late < refused.length / 20, `${late} late`)
