@@ -36,7 +36,10 @@ export interface RemoteBroker {
 	 */
 	signOut(session: SessionLike): Promise<{ readonly endSessionEndpoint?: string }>
 
-	/** Closes the port. Calls under way, and every later one, reject with ERR_BROKER_CLOSED. */
+	/**
+	 * Closes the port. Calls under way, and every later one, reject with ERR_BROKER_CLOSED. The port of a broker that nobody
+	 * holds is closed by itself, when the calls under way are answered and the collector has noticed.
+	 */
 	close(): void
 }
 
@@ -100,6 +103,7 @@ export function connectBroker(port: MessagePort): RemoteBroker {
 	/** How to end each wait: comlink never settles a call whose other side is gone. */
 	const waits = new Set<() => void>()
 	let closed = false
+	let dropped = false
 	const { endpoint, close } = checkedPort(port, checkAnswer, () => {
 		closed = true
 		for (const end of waits) end()
@@ -118,7 +122,9 @@ export function connectBroker(port: MessagePort): RemoteBroker {
 			const settle = () => {
 				signal?.removeEventListener('abort', abort)
 				waits.delete(end)
-				if (waits.size === 0) port.unref()
+				if (waits.size > 0) return
+				port.unref()
+				if (dropped) close()
 			}
 			const end = () => {
 				settle()
@@ -139,17 +145,33 @@ export function connectBroker(port: MessagePort): RemoteBroker {
 		})
 	}
 
+	const holder = {}
+	whenDropped.register(holder, () => {
+		dropped = true
+		if (waits.size === 0) close()
+	})
 	return Object.freeze({
-		async acquireSilent(session: SessionLike, request: SilentRequest = {}) {
+		acquireSilent: holding(holder, async (session: SessionLike, request: SilentRequest = {}) => {
 			const token = await call(
 				() => acquireSilent(checkTicket(session), checkRequest(request)),
 				request.signal,
 			)
 			return fromRemoteToken(token)
-		},
-		signOut: (session: SessionLike) => call(() => signOut(checkTicket(session))),
-		close,
+		}),
+		signOut: holding(holder, (session: SessionLike) => call(() => signOut(checkTicket(session)))),
+		close: holding(holder, close),
 	})
+}
+
+/** Closes the port of a remote broker that nobody can call any more: the port itself is never collected. */
+const whenDropped = new FinalizationRegistry<() => void>((close) => close())
+
+/** A function that keeps an object from being collected; out here, because a function holds all that is around it. */
+function holding<A extends unknown[], R>(holder: object, work: (...given: A) => R): (...given: A) => R {
+	return (...given) => {
+		void holder
+		return work(...given)
+	}
 }
 
 function requirePort(port: unknown): void {

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { getEventListeners, once } from 'node:events'
 import { after, afterEach, before, describe, it, mock } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
@@ -397,6 +399,21 @@ describe('the end of a connection (H9)', () => {
 			await closed
 			assert.equal(broker.asked.length, calls)
 		}
+	})
+
+	it('H9: comes by itself when nobody holds the broker any more, with the answer of the call under way, and the process ends', () => {
+		const program = fileURLToPath(new URL('./fixtures/remote-dropped.js', import.meta.url))
+		const { status, signal, stdout, stderr } = spawnSync(process.execPath, ['--expose-gc', program], {
+			encoding: 'utf8',
+			timeout: 10_000,
+		})
+		assert.deepEqual([status, signal], [0, null], `${stdout}${stderr}`)
+		const { during, outcome, took, after, still } = JSON.parse(stdout)
+		assert.deepEqual(during, { idle: true, calling: false, kept: false })
+		assert.equal(outcome, 'ERR_OVERLOADED')
+		assert.ok(took < 1500, `${took} ms, and the broker's deadline is 500`)
+		assert.deepEqual(after, { calling: true, kept: false })
+		assert.deepEqual(still, ['ERR_OVERLOADED', 'ERR_OVERLOADED'], 'who holds a method of it holds it')
 	})
 
 	it('refuses what is no port', () => {
