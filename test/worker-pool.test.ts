@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { BrokerError } from '../src/index.js'
 import { order, startPool } from './support/worker-pool.js'
 
@@ -13,27 +14,60 @@ describe('the worker pool', () => {
 		assert.ok(performance.now() - started < 3000)
 	})
 
-	it('H1: fails only the tasks of a worker that dies, as retryable, and is back within a second', async () => {
-		const pool = await startFixture()
-		await assert.rejects(order(pool, 'exit'), (error) => {
-			assert.ok(error instanceof BrokerError)
-			assert.deepEqual([error.code, error.status], ['ERR_WORKER_FAILED', 503])
-			assert.ok(error.retryAfter)
-			return true
+	/** Two threads, of which each takes one task. */
+	async function startPair() {
+		const pool = await startFixture({ threads: 2, concurrency: 1 })
+		await Promise.all([order(pool, 'sleep 100'), order(pool, 'sleep 100')])
+		for (const end = performance.now() + 5000; pool.health.threads < 2; await sleep(10))
+			assert.ok(performance.now() < end)
+		return pool
+	}
+
+	const retryable = (error: unknown) => {
+		assert.ok(error instanceof BrokerError)
+		assert.deepEqual([error.code, error.status], ['ERR_WORKER_FAILED', 503])
+		assert.ok(error.retryAfter)
+		return true
+	}
+
+	for (const exitCode of [0, 1, 3, 134, 255])
+		it(`H1: fails only the task of a worker that exits with ${exitCode}, as retryable, and is back within a second`, async () => {
+			const pool = await startPair()
+			const other = order(pool, 'sleep 1100')
+			await assert.rejects(order(pool, `exit ${exitCode}`), retryable)
+			const started = performance.now()
+			assert.equal(pool.health.failures, 1)
+			// The other thread is busy yet, so it is the new one that answers.
+			await order(pool, '')
+			assert.ok(performance.now() - started < 1000)
+			await other
+			assert.ok(pool.health.threads === 2 && !pool.health.broken)
+			await pool.close()
 		})
-		const started = performance.now()
-		await order(pool, '')
-		assert.ok(performance.now() - started < 1000)
+
+	// Node has no thread abort. What a fault in native code does, it does to the whole process, as SIGKILL does.
+	it('H1: has a worker abort nothing: the task fails, and that is all', async () => {
+		const pool = await startPair()
+		const other = order(pool, 'sleep 200')
+		await assert.rejects(order(pool, 'abort'), retryable)
+		await Promise.all([other, order(pool, '')])
+		assert.equal(pool.health.failures, 0)
 		await pool.close()
 	})
 
-	it('H2: lives on when an idle worker throws', async () => {
-		const pool = await startFixture()
-		await order(pool, 'late')
-		await new Promise((resolve) => setTimeout(resolve, 100))
-		await order(pool, '')
-		await pool.close()
-	})
+	for (const [what, when] of [
+		['late', 'throws'],
+		['reject late', 'leaves a rejection unhandled'],
+	] as const)
+		it(`H2: lives on, and counts it, when an idle worker ${when}`, async () => {
+			const pool = await startPair()
+			await order(pool, what)
+			for (const end = performance.now() + 2000; pool.health.failures === 0; await sleep(5))
+				assert.ok(performance.now() < end)
+			await Promise.all([order(pool, 'sleep 50'), order(pool, 'sleep 50')])
+			assert.deepEqual([pool.health.failures, pool.health.threads], [1, 2])
+			await pool.close()
+		})
 
 	it('D8: tells nothing of an unexpected error but that the worker failed', async () => {
 		const pool = await startFixture()
