@@ -100,27 +100,32 @@ describe('a provider that fails', { timeout: 240_000 }, () => {
 		})
 
 	for (const [how, fault] of Object.entries({ 'is gone': { drop: true }, 'is silent': { hang: true } })) {
-		it(`F5: that ${how} for longer than anybody waits: who has a valid token is served, here and in a process that holds none, others get 503`, async () => {
+		it(`F5: that ${how} for longer than anybody waits: who has a valid token is served, here and in a process that holds none, others get 503`, async (t) => {
 			const { standIn } = setting.world
 			const [valid, expired] = [sessions.slice(0, 30), sessions.slice(30)]
-			await one.acquire(sessions)
+			await one.acquire(valid)
+			// So that it knows where the provider's tokens are to be had; a new process does not.
+			await one.acquire(expired, { forceRefresh: true })
 			await expireAll(expired)
 			standIn.inject({ on: '*', times: 100_000, ...fault })
 			const fresh = await setting.start({ network: { caFile: setting.world.caFile, timeout } })
 			try {
 				standIn.clearLog()
 				const began = performance.now()
-				const seconds = () => (performance.now() - began) / 1000
-				for (let rounds = 0; seconds() < (2.2 * timeout) / 1000; rounds++) {
+				for (let rounds = 0; performance.now() < began + 2.2 * timeout; rounds++) {
 					const asked = [one, fresh].map((from) => from.acquire(expired))
 					assert.deepEqual(wordsOf(await one.acquire(valid)), ['hit'])
 					assert.deepEqual(wordsOf(await fresh.acquire(valid)), [rounds === 0 ? 'cached' : 'hit'])
 					for (const refused of asked) assert.deepEqual(wordsOf(await refused), ['ERR_IDP_UNAVAILABLE'])
 					// A session whose refresh has failed leaves the provider alone for a second.
+					for (let again = 0; again < 5; again++)
+						assert.deepEqual(wordsOf(await one.acquire(expired)), ['ERR_IDP_UNAVAILABLE'])
 					await sleep(1100)
 				}
-				const calls = standIn.count('*')
-				assert.ok(calls <= expired.length * seconds(), `${calls} calls in ${seconds()} s`)
+				const calls = standIn.count('token')
+				const seconds = (performance.now() - began) / 1000
+				assert.ok(calls <= expired.length * (seconds + 1), `${calls} calls in ${seconds} s`)
+				t.diagnostic(`${calls} calls in ${Math.round(seconds)} s`)
 				standIn.clearFaults()
 				const back = performance.now()
 				for (const from of [one, fresh])
