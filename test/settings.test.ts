@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { generateKeyPairSync } from 'node:crypto'
+import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { after, afterEach, before, describe, it } from 'node:test'
 import { type ClientCertificate, createClientCertificate } from '../dev/certificates.js'
 import { BrokerError, memoryTokenStore, redisTokenStore } from '../src/index.js'
@@ -152,6 +152,17 @@ describe('settings that are wrong (J2)', () => {
 		['store', { store: { kind: 'redis' } }],
 		['store', { store: { kind: 'redis', connection: canary } }],
 		['secrets', { secrets: [canary] }],
+		// Long enough, and still what somebody typed: few characters, one after the other, or the same ones again.
+		...[
+			'a'.repeat(44),
+			'abcdefghijklmnopqrstuvwxyz0123456789',
+			`${canary}-`.repeat(3),
+			'0123456789'.repeat(4),
+			'changeme'.repeat(5),
+			`${'x'.repeat(40)}${canary}`.slice(0, 46),
+			'00000000-0000-4000-8000-000000000001',
+			' '.repeat(32),
+		].map((key) => ['secrets', { secrets: [secret, key] }] as const),
 		['secrets', { secrets: canary }],
 		['secrets', { secrets: [secret, secret] }],
 		['secrets', { secrets: [] }],
@@ -242,6 +253,8 @@ describe('settings that are wrong (J2)', () => {
 			assert.deepEqual(named(error), [setting])
 			assert.ok(!error.message.includes(canary), error.message)
 			assert.ok(!JSON.stringify(error).includes(canary))
+			for (const key of [changes.secrets].flat())
+				assert.ok(typeof key !== 'string' || !error.message.includes(key), 'never the value')
 			// What stands there must be of help.
 			assert.match(error.message, /\n {2}\S+ (is missing|is not valid|is not a setting)/)
 		})
@@ -417,6 +430,12 @@ describe('settings that are right', () => {
 			resolveSettings(changed(changes))
 		const { store: _, ...rest } = changed({}) as { store?: unknown }
 		assert.equal(resolveSettings({ ...rest, store: memoryTokenStore() }).store.kind, 'memory')
+	})
+
+	it('take whatever a random generator makes for a secret (J2)', () => {
+		for (const encoding of ['base64', 'base64url', 'hex'] as const)
+			for (let time = 0; time < 500; time++)
+				resolveSettings(changed({ secrets: [randomBytes(32).toString(encoding)] }))
 	})
 
 	it('take a certificate whose thumbprint the portal shows in capitals', () => {
