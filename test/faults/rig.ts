@@ -187,6 +187,7 @@ export async function createRig(options: RigOptions): Promise<Rig> {
 				{
 					preloads: [
 						preload('shifted-clock', `?file=${encodeURIComponent(clock)}`),
+						preload('thread-heap'),
 						preload('saboteur', `?obstacle=${encodeURIComponent(obstacle)}`),
 					],
 				},

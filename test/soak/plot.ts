@@ -6,7 +6,9 @@ import { measures, median, type Sample } from './samples.js'
 /** Okabe and Ito's, told apart by all eyes. */
 const colours = {
 	heap: '#0072b2',
+	'heap of the threads': '#56b4e9',
 	'resident memory': '#d55e00',
+	ports: '#e69f00',
 	handles: '#009e73',
 	listeners: '#8a8a8a',
 	'keys in Redis': '#b0508e',

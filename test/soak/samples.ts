@@ -7,10 +7,21 @@ export interface Sample {
 	readonly seconds: number
 	/** Of all processes together. */
 	readonly values: Readonly<Record<Measure, number>>
+	/** Refreshed tokens that the store does not have. */
+	readonly unsaved: number
+	readonly heldTokens: number
 }
 
 /** What has to come back to where it was. */
-export const measures = ['heap', 'resident memory', 'handles', 'listeners', 'keys in Redis'] as const
+export const measures = [
+	'heap',
+	'heap of the threads',
+	'resident memory',
+	'ports',
+	'handles',
+	'listeners',
+	'keys in Redis',
+] as const
 export type Measure = (typeof measures)[number]
 
 /** Marks that a sign-in happened once: they live for a quarter of an hour, however long the run is. */
@@ -26,9 +37,13 @@ export async function takeSample(rig: Rig, seconds: number): Promise<Sample> {
 	client.disconnect()
 	return {
 		seconds,
+		unsaved: sum(({ unsaved }) => unsaved),
+		heldTokens: sum(({ heldTokens }) => heldTokens),
 		values: {
 			heap: sum(({ heap }) => heap),
+			'heap of the threads': sum(({ threadHeap }) => threadHeap),
 			'resident memory': sum(({ rss }) => rss),
+			ports: sum(({ ports }) => ports),
 			handles: sum(({ active }) => Object.values(active).reduce((total, count) => total + count, 0)),
 			listeners: sum(({ listeners }) => listeners),
 			'keys in Redis': keys.filter((key) => !transactionMark.test(key)).length,
@@ -53,12 +68,12 @@ export function growth(samples: readonly Sample[], measure: Measure): number {
 	return of(0.75, 1) / of(0.25, 0.5)
 }
 
-/** Hundredths of its own size that a measure grows by in an hour, by least squares, from a time on. */
-export function slope(samples: readonly Sample[], measure: Measure, from: number): number {
-	const late = samples.filter(({ seconds }) => seconds >= from)
-	const mean = (of: (one: Sample) => number) => late.reduce((sum, one) => sum + of(one), 0) / late.length
+/** What a measure grows by in a minute, by least squares over these samples. */
+export function slope(samples: readonly Sample[], measure: Measure): number {
+	const mean = (of: (one: Sample) => number) =>
+		samples.reduce((sum, one) => sum + of(one), 0) / samples.length
 	const [x, y] = [mean(({ seconds }) => seconds), mean(({ values }) => values[measure])]
-	const above = late.reduce((sum, one) => sum + (one.seconds - x) * (one.values[measure] - y), 0)
-	const below = late.reduce((sum, { seconds }) => sum + (seconds - x) ** 2, 0)
-	return ((above / below) * 3600 * 100) / y
+	const above = samples.reduce((sum, one) => sum + (one.seconds - x) * (one.values[measure] - y), 0)
+	const below = samples.reduce((sum, { seconds }) => sum + (seconds - x) ** 2, 0)
+	return (above / below) * 60
 }
