@@ -64,7 +64,10 @@ export async function refresh(cache: TokenCacheJson, request: RefreshRequest): P
 	if (refreshToken === undefined)
 		throw new BrokerError('ERR_INTERACTION_REQUIRED', 'There is no refresh token. Sign in again.', { scopes })
 	await heedThrottling(account.tenantId, request.partition)
-	const known = await authority()
+	const known = await authority().catch((error) => {
+		// Whoever does not know the provider yet waits for it no more often than all others do.
+		throw error instanceof BrokerError ? new RefreshFailure(error, false, false, failureCooldown) : error
+	})
 	const network = providerCall(clientInfoOf(homeAccountId))
 	const client = createMsalClient(settings, known, network, clientAssertion(known, request.clientAssertion))
 	try {

@@ -138,6 +138,28 @@ describe('a provider that fails', { timeout: 240_000 }, () => {
 			}
 		})
 
+		it(`F5: that ${how} when a process first needs it: a session asks for its configuration once a second, and the rest is told at once`, async () => {
+			const { standIn } = setting.world
+			const session = sessions.slice(0, 1)
+			await expireAll(session)
+			standIn.inject({ on: '*', times: 100_000, ...fault })
+			const fresh = await setting.start({ network: { caFile: setting.world.caFile, timeout } })
+			try {
+				standIn.clearLog()
+				assert.deepEqual(wordsOf(await fresh.acquire(session)), ['ERR_IDP_UNAVAILABLE'])
+				const failed = performance.now()
+				let asked = 0
+				for (; performance.now() < failed + 500; asked++) {
+					const [reply] = await fresh.acquire(session)
+					assert.equal(wordOf(reply), 'ERR_IDP_UNAVAILABLE')
+				}
+				assert.ok(asked > 3, `${asked} times`)
+				assert.equal(standIn.count('*'), 1)
+			} finally {
+				await fresh.close()
+			}
+		})
+
 		it(`F5: that ${how}: a browser without a valid token is told so, by a page, and is not sent around`, async () => {
 			const { world, redis } = setting
 			const { standIn } = world
