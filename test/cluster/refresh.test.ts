@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { after, before, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { API, clientIds, clientSecrets, GRAPH } from '../../dev/directory.js'
+import { clientIds, clientSecrets, createDirectory, GRAPH } from '../../dev/directory.js'
 import { people } from '../../dev/people.js'
 import { redisTokenStore, type SessionTicket } from '../../src/index.js'
 import type { ProcessOptions, Reply } from '../fixtures/broker-process.js'
@@ -14,6 +14,17 @@ import { startRedis } from '../support/redis.js'
 const secret = 'a test secret of more than 32 bytes: 0123456789'
 const namespace = `koa-msal:${createHash('sha256').update(clientIds.web).digest('hex').slice(0, 16)}`
 const rounds = Number(process.env.ROUNDS ?? 200)
+
+/** Eight APIs besides Microsoft Graph, to which the web application has been consented. */
+const apis = Object.fromEntries(
+	Array.from({ length: 8 }, (_, at) => [`api://api-${at}`, { audience: `api-${at}`, scopes: ['use'] }]),
+)
+const own = createDirectory({ redirectUris: ['http://localhost/user/authorized'] })
+const consented = Object.fromEntries(Object.keys(apis).map((api) => [api, ['use']]))
+const directory = {
+	clients: own.clients.map((one) => ({ ...one, consented: { ...one.consented, ...consented } })),
+	resources: { ...own.resources, ...apis },
+}
 
 type Session = { msal: SessionTicket }
 const tokens = (replies: Reply[]) =>
@@ -54,7 +65,7 @@ for (const rotation of ['strict', 'entra'] as const)
 			(await Promise.all(processes.map((one) => one.acquire(sessions, request)))).flat()
 
 		before(async () => {
-			;[world, redis] = await Promise.all([createWorld({ rotation }), startRedis()])
+			;[world, redis] = await Promise.all([createWorld({ rotation, ...directory }), startRedis()])
 			app = await createApplication(world, {
 				secrets: [secret],
 				store: redisTokenStore({ path: redis.path }),
@@ -96,24 +107,41 @@ for (const rotation of ['strict', 'entra'] as const)
 			const place = where(session)
 			await expire(place)
 			world.standIn.clearLog()
-			const resources = [['User.Read'], [`${GRAPH}/Mail.Read`], [`${API}/access_as_user`]]
+			const wanted = ['User.Read', `${GRAPH}/Mail.Read`, ...Object.keys(apis).map((api) => `${api}/use`)]
+			assert.equal(wanted.length, 10)
+			// Of each, five calls in each of the four processes.
+			const calls = Array.from({ length: 5 }, () => session)
 			const replies = await Promise.all(
-				processes.flatMap((one) => resources.map((scopes) => one.acquire([session, session], { scopes }))),
+				wanted.map(async (scope) =>
+					(await Promise.all(processes.map((one) => one.acquire(calls, { scopes: [scope] })))).flat(),
+				),
 			)
-			assert.ok(
-				replies.flat().every((reply) => 'token' in reply),
-				JSON.stringify(replies.flat()),
+			const given = replies.map((ofScope) => [...tokens(ofScope)])
+			for (const [at, ofScope] of replies.entries()) {
+				assert.equal(ofScope.length, 20)
+				assert.ok(
+					ofScope.every((reply) => 'token' in reply),
+					`${wanted[at]}: ${given[at]}`,
+				)
+			}
+			assert.deepEqual(
+				given.map((ofScope) => ofScope.length),
+				wanted.map(() => 1),
+				'one token for each',
 			)
-			assert.equal(world.standIn.count('token', 'refresh_token'), resources.length)
+			assert.equal(world.standIn.count('token', 'refresh_token'), wanted.length)
 			const stored = await readCache(place)
-			const targets = Object.values(stored?.cache.AccessToken ?? {}).filter(
+			const fresh = Object.values(stored?.cache.AccessToken ?? {}).filter(
 				({ expires_on }) => Number(expires_on) > 1,
 			)
-			for (const [scope] of resources)
-				assert.ok(
-					targets.some(({ target }) => target?.includes(scope as string)),
-					scope,
+			for (const [at, scope] of wanted.entries()) {
+				const held = fresh.filter(({ target }) => target?.split(' ').includes(scope))
+				assert.deepEqual(
+					held.map(({ secret: text }) => text?.slice(-24)),
+					given[at],
+					`${scope}: what was given out is stored`,
 				)
+			}
 			assert.equal(Object.keys(stored?.cache.RefreshToken ?? {}).length, 1)
 			await expire(place)
 			assert.ok(
