@@ -154,6 +154,7 @@ describe('acquireSilent with tokens that live for an hour', () => {
 		['502 with HTML', { status: 502, body: '<h1>Bad gateway</h1>' }, 'ERR_IDP_UNAVAILABLE'],
 		['a connection that is cut', { drop: true }, 'ERR_IDP_UNAVAILABLE'],
 		['half an answer', { halfBody: true }, 'ERR_IDP_UNAVAILABLE'],
+		['half of an answer whose refresh is done', { cutAfter: 0.5 }, 'ERR_IDP_UNAVAILABLE'],
 		['200 with HTML', { status: 200, body: '<h1>Welcome</h1>' }, 'ERR_IDP_PROTOCOL'],
 		['200 with no token', { status: 200, body: {} }, 'ERR_IDP_PROTOCOL'],
 		[

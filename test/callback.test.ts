@@ -751,6 +751,7 @@ describe('the callback, /user/authorized (acquire_token_by_auth_code_flow)', () 
 			['cuts the connection', { drop: true }],
 			['answers 500', { status: 500 }],
 			['answers half', { halfBody: true }],
+			['has redeemed the code and loses half of its answer', { cutAfter: 0.5 }],
 		] as const)
 			it(`answers 503 with Retry-After when it ${what}, and signs in the next time`, async () => {
 				const browser = openBrowser()

@@ -89,7 +89,7 @@ describe('calls to the provider', () => {
 	})
 
 	for (const path of ['/hang', '/drip'])
-		it(`end at their deadline: ${path}`, async () => {
+		it(`F3: end at their deadline: ${path}`, async () => {
 			const started = performance.now()
 			await assert.rejects(client({ timeout: 300, ca: tls.ca })(origin + path), code('ERR_IDP_UNAVAILABLE'))
 			assert.ok(performance.now() - started < 1300)
