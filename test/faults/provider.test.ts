@@ -87,7 +87,7 @@ describe('a provider that fails', { timeout: 240_000 }, () => {
 			assert.deepEqual(wordsOf(hits), ['hit'])
 			assert.deepEqual(wordsOf(replies), ['refreshed'])
 			const slowestOf = (some: readonly Reply[]) => Math.max(...some.map(({ ms }) => ms))
-			assert.ok(slowestOf(hits) < 50, `a held token took ${slowestOf(hits)} ms`)
+			assert.ok(slowestOf(hits) < timeout / 10, `a held token took ${slowestOf(hits)} ms`)
 			assert.ok(slowestOf(replies) < timeout / 4, `a refresh took ${slowestOf(replies)} ms`)
 			const late = await waiting
 			assert.deepEqual(wordsOf(late), ['ERR_IDP_UNAVAILABLE'])
