@@ -240,7 +240,8 @@ describe('200 requests a second', { timeout: 900_000 }, () => {
 			const unready = answers.filter(({ status }) => status !== 200)
 			assert.equal(new Set(unready.map(({ origin }) => origin)).size, 1)
 			const [told, toldLast] = [unready[0]?.at ?? Number.NaN, unready.at(-1)?.at ?? Number.NaN]
-			const open = failed.filter(({ at }) => at >= told && at < to)
+			// Till the breaker opens, who comes waits for threads that are just being tried.
+			const open = failed.filter(({ at }) => at >= from + 1000 && at < to)
 			const counts = `${failed.length} refused, ${open.length} with the breaker open`
 			// Of so few, the slowest that there is of a hundred is when the machine was busy.
 			const atOnce = percentile(
@@ -251,7 +252,7 @@ describe('200 requests a second', { timeout: 900_000 }, () => {
 			const unreadyFor = `not ready from ${Math.round(told - from)} ms after the beginning till ${Math.round(toldLast - to)} after the end`
 			t.diagnostic(`${counts}, ${within}; ${unreadyFor}`)
 			assert.ok(told - from <= 2000, unreadyFor)
-			assert.ok(atOnce <= 50, within)
+			assert.ok(open.length > 0 && atOnce <= 50, within)
 			assertRefusedIn(1000, run)
 			assert.ok(run.recovery <= 5000, `back after ${run.recovery} ms`)
 		})
