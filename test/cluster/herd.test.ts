@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { clientId, scopes } from '../../bench/people.js'
+import { percentile } from '../faults/account.js'
 import type { Reply } from '../fixtures/broker-process.js'
 import { BrokerProcess } from '../support/broker-process.js'
 import { readCache, type Whereabouts, writeCache } from '../support/expire.js'
@@ -58,7 +59,8 @@ describe('G6: 5,000 sessions whose tokens expire in the same second', { timeout:
 	}
 
 	it('are refreshed once each, 32 at a time in each process; who has to wait too long is told when to come again', async (t) => {
-		let [overloaded, starved, slowest] = [0, 0, 0]
+		let [overloaded, starved] = [0, 0]
+		const waits: Record<'served' | 'refused', number[]> = { served: [], refused: [] }
 		/** Everybody at once; then those who were told to, when they were told to. */
 		const everybody = async (one: BrokerProcess, people: readonly Seeded[]): Promise<void> => {
 			let waiting = people
@@ -68,7 +70,7 @@ describe('G6: 5,000 sessions whose tokens expire in the same second', { timeout:
 				let pause = 0
 				waiting = waiting.filter(({ session }, at) => {
 					const reply = replies[at] as Reply
-					slowest = Math.max(slowest, reply.ms)
+					waits['token' in reply ? 'served' : 'refused'].push(reply.ms)
 					if ('token' in reply) {
 						assert.equal(reply.objectId, session.msal.account.objectId)
 						return false
@@ -88,10 +90,13 @@ describe('G6: 5,000 sessions whose tokens expire in the same second', { timeout:
 		const [first, second] = [...processes.values()] as [BrokerProcess, BrokerProcess]
 		await Promise.all([everybody(first, seeded), everybody(second, seeded.toReversed())])
 		const took = Math.round(performance.now() - began)
+		const p99 = { served: percentile(waits.served, 0.99), refused: percentile(waits.refused, 0.99) }
+		const slowest = [...waits.served, ...waits.refused].reduce((most, ms) => Math.max(most, ms), 0)
 		const peaks = await Promise.all([...processes.values()].map((one) => one.ask({ do: 'peakMemory' })))
 		t.diagnostic(
 			JSON.stringify({
 				took,
+				p99,
 				slowest,
 				overloaded,
 				starved,
@@ -106,8 +111,10 @@ describe('G6: 5,000 sessions whose tokens expire in the same second', { timeout:
 		assert.deepEqual(new Set(provider.mostInFlight.keys()), new Set(processes.keys()))
 		for (const [name, most] of provider.mostInFlight) assert.ok(most <= limit, `${name}: ${most}`)
 		assert.ok(overloaded > 0, 'some had to wait too long')
-		assert.ok(starved < overloaded / 10, `${starved} of ${overloaded}`)
-		// The deadline, and what a busy machine takes to notice it.
+		// Not none: one in fifty where others had the two cores as well, and a thread's turn took Redis's 0.75 seconds.
+		assert.ok(starved < overloaded / 20, `${starved} of ${overloaded}`)
+		assert.ok(p99.served <= taskTimeout + 500, `${p99.served} ms`)
+		// Not half a second: who is refused is told in one turn with thousands, 1.2 seconds late on such a machine.
 		assert.ok(slowest < taskTimeout + 2000, `${slowest} ms`)
 		for (const peak of peaks) assert.ok(Number(peak) < 768 * 1024, `${peak} KiB`)
 
