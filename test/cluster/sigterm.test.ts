@@ -71,7 +71,7 @@ describe('G5: SIGTERM while 50 sessions are being refreshed', { timeout: 600_000
 		standIn.clearLog()
 		standIn.inject({ grant: 'refresh_token', hang: true, times: sessions.length })
 		const ended = once(one.child, 'exit')
-		void one.acquire(sessions)
+		const cut = assert.rejects(one.acquire(sessions))
 		for (const end = performance.now() + 5000; standIn.count('token', 'refresh_token') === 0; await sleep(10))
 			assert.ok(performance.now() < end, 'the provider was asked')
 		one.child.kill('SIGTERM')
@@ -81,6 +81,7 @@ describe('G5: SIGTERM while 50 sessions are being refreshed', { timeout: 600_000
 		const asked = performance.now()
 		assert.deepEqual(await ended, [null, 'SIGTERM'])
 		assert.ok(performance.now() - asked < 500, `${performance.now() - asked} ms`)
+		await cut
 
 		standIn.clearFaults()
 		const replies = await (await setting.start()).acquire(sessions)
