@@ -704,6 +704,10 @@ describe('a connection to Redis', () => {
 			const commit = { holder: 'us', version: 1, sealed: 'second', expiresOn: 2 }
 			for (let time = 0; time < 2; time++) assert.equal(await store.commit('partition', commit), 'written')
 			assert.equal(await store.commit('partition', { ...commit, sealed: 'third' }), 'fenced')
+			const next = await store.open('partition', { holder: 'them', leaseUnlessBeyond: 3 })
+			assert.equal(next.state === 'open' && next.leased, true)
+			assert.equal(await store.commit('partition', commit), 'written', 'also with the next at work')
+			assert.equal(await store.renew('partition', 'them'), true, 'who is not disturbed')
 		} finally {
 			closeRedis(client)
 		}

@@ -127,11 +127,11 @@ local refreshed = ARGV[4] ~= ''
 local holder = redis.call('GET', KEYS[2])
 local last = redis.call('HGET', KEYS[1], 'r')
 local isLast = refreshed and (last == ARGV[4] or last == 'late ' .. ARGV[4])
-if holder and not (refreshed and holder == ARGV[4] or isLast and holder == 'late') then return {3} end
 local version = redis.call('HGET', KEYS[1], 'v')
 if version and version ~= ARGV[1] and redis.call('HSTRLEN', KEYS[1], 'b') > tonumber(ARGV[5]) then version = false end
+if version and version ~= ARGV[1] and redis.call('HGET', KEYS[1], 'b') == ARGV[2] then return {1} end
+if holder and not (refreshed and holder == ARGV[4] or isLast and holder == 'late') then return {3} end
 if version and version ~= ARGV[1] then
-  if redis.call('HGET', KEYS[1], 'b') == ARGV[2] then return {1} end
   if not holder and refreshed and not isLast and ARGV[6] == '0' then return {3} end
   return {2, version, redis.call('HGET', KEYS[1], 'b')}
 end
