@@ -729,6 +729,8 @@ export class TokenBroker {
 			// The caller's patience ends at the deadline; what has been begun goes on, and what it brings is kept.
 			const whole = this.#runs(work)
 			const result = await this.#pool.within(whole).catch((error) => {
+				// What other calls hold of it is as little worth.
+				if (error instanceof BrokerError && error.code === 'ERR_SIGNED_OUT') this.#held.drop(partition)
 				publishAcquisition(() => ({
 					...(error instanceof BrokerError && { error: error.code }),
 					duration: performance.now() - started,
