@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { createSecretKey, randomBytes } from 'node:crypto'
 import { describe, it } from 'node:test'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { createCookieSignatures } from '../src/koa/cookie-signatures.js'
 import type { Settings } from '../src/settings.js'
 
@@ -26,6 +28,28 @@ describe('signatures of session ids (B2, B5)', () => {
 		for (let time = 0; time < 3; time++) assert.equal(signatures.indexOf(id, good), 0)
 		for (const signature of wrong) assert.equal(signatures.indexOf(id, signature), -1)
 		assert.equal(signatures.indexOf(randomBytes(32).toString('base64url'), good), -1)
+	})
+
+	it('that are remembered keep nothing alive but themselves', () => {
+		setFlagsFromString('--expose-gc')
+		const collect = runInNewContext('gc') as () => void
+		const held = () => {
+			collect()
+			const { heapUsed, arrayBuffers } = process.memoryUsage()
+			return heapUsed + arrayBuffers
+		}
+		const before = held()
+		for (let i = 0; i < 2000; i++) {
+			const one = randomBytes(32).toString('base64url')
+			const header = Buffer.from(`${one}.${signatures.sign(one)}; other=${'x'.repeat(4000)}`).toString(
+				'latin1',
+			)
+			assert.equal(signatures.indexOf(header.slice(0, 43), header.slice(44, 87)), 0)
+			// What a request allocates besides, so that no two of these share what they were cut from.
+			for (let j = 0; j < 4; j++) Buffer.from('x'.repeat(2000))
+		}
+		const each = (held() - before) / 2000
+		assert.ok(each < 1000, `${each} bytes for each`)
 	})
 
 	it('tell the secret each time, of one id under two secrets too', () => {
