@@ -421,15 +421,17 @@ export function draw(content: Content): Picture {
 		color: { domain: Object.keys(colours), range: Object.values(colours) },
 		...options,
 	})
-	const height = headHeight + (options.height ?? innerHeight)
-	plot.setAttribute('x', '4')
-	plot.setAttribute('y', String(headHeight - 8))
-	let x = 20
+	let [x, below] = [20, 0]
 	const keys = legend.map((arm) => {
-		const key = `<circle cx="${x + 6}" cy="68" r="6" fill="${colours[arm]}"/><text x="${x + 18}" y="72.5" font-size="13">${escapeText(arm)}</text>`
-		x += 40 + 7.4 * arm.length
+		const wide = 40 + 7.4 * arm.length
+		if (x + wide > width) [x, below] = [20, below + 22]
+		const key = `<circle cx="${x + 6}" cy="${68 + below}" r="6" fill="${colours[arm]}"/><text x="${x + 18}" y="${72.5 + below}" font-size="13">${escapeText(arm)}</text>`
+		x += wide
 		return key
 	})
+	const height = headHeight + below + (options.height ?? innerHeight)
+	plot.setAttribute('x', '4')
+	plot.setAttribute('y', String(headHeight - 8 + below))
 	const svg = [
 		`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-labelledby="${name}-title ${name}-text" font-family="system-ui, -apple-system, 'Segoe UI', sans-serif" fill="#1f2328">`,
 		`<title id="${name}-title">${escapeText(title)}</title><desc id="${name}-text">${escapeText(subtitle)}</desc>`,
