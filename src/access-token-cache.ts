@@ -23,6 +23,8 @@ export interface HeldToken {
 	confirmedAt: number
 	/** When the store was last asked whether it is. */
 	askedAt: number
+	/** While the store is asked. */
+	answered: Promise<void> | undefined
 }
 
 /** Everything held for one partition; a node of the eviction queue. */

@@ -153,6 +153,7 @@ export class TokenBroker {
 	#storeIsDownUntil = Number.NEGATIVE_INFINITY
 	#reloading: { readonly at: number; readonly done: Promise<'done' | 'failed'> } | undefined
 	#closing: Promise<void> | undefined
+	#closed = false
 
 	private constructor(settings: Settings, pool: WorkerPool) {
 		this.settings = Object.freeze({ describe: () => describe(settings) })
@@ -185,7 +186,7 @@ export class TokenBroker {
 			await pool.within(pool.begin('signOut', { partition, ...whose }, true))
 			return 'done'
 		})
-		const { store, namespace, auth } = settings
+		const { store, namespace, auth, network } = settings
 		if (store.kind === 'redis')
 			this.#notices = listenForSignOuts(store.connection, namespace, (partition) => this.#forget(partition))
 		const { file } = auth.credential
@@ -194,7 +195,8 @@ export class TokenBroker {
 			watchFile(file, { interval: fileInterval, persistent: false }, reload)
 			this.#closeToo.push(async () => unwatchFile(file, reload))
 		}
-		this.#assertion = auth.clientAssertion && createAssertionCache(auth.clientAssertion, auth.clientId)
+		this.#assertion =
+			auth.clientAssertion && createAssertionCache(auth.clientAssertion, auth.clientId, network.timeout)
 	}
 
 	/** Reads the credential and starts the worker threads. @throws ERR_CONFIG, ERR_WORKER_FAILED */
@@ -354,14 +356,21 @@ export class TokenBroker {
 		const heardSince = this.#heardSince()
 		// What was signed out between the last question and the first notice is known to nobody here.
 		const unheard = Number.isFinite(heardSince) && held.askedAt < heardSince
-		if (!unheard && now - held.askedAt < confirmationInterval) return
-		held.askedAt = now
-		const answered = this.#confirm(partition).then((lives) => {
-			if (lives) held.confirmedAt = now
-			else held.askedAt = now - confirmationInterval + storeIsDownFor
-		})
-		// Who comes too late to be told has lost the token all the same.
-		answered.catch(() => {})
+		if (unheard || now - held.askedAt >= confirmationInterval) {
+			held.askedAt = now
+			held.answered = this.#confirm(partition)
+				.then((lives) => {
+					if (lives) held.confirmedAt = now
+					else held.askedAt = now - confirmationInterval + storeIsDownFor
+				})
+				.finally(() => {
+					held.answered = undefined
+				})
+			// Who comes too late to be told has lost the token all the same.
+			held.answered.catch(() => {})
+		}
+		const { answered } = held
+		if (!answered) return
 		// What is known of an outage is worth as much as what is known of a session, and as long.
 		const wasAway = now < this.#storeIsDownUntil + confirmationInterval
 		const patience = wasAway ? outagePatience : confirmationPatience
@@ -457,16 +466,20 @@ export class TokenBroker {
 		const partition = randomText()
 		const used = hashOf(transaction.state)
 		const use = { returnTo: transaction.returnTo, partition }
-		const until = Date.now() + pool.taskTimeout
 		const previous = transaction.partition
 		if (store.kind === 'memory') {
-			const earlier = store.claim(used, this.#markOf(used, { ...use, until }), transactionLifetime)
+			const earlier = store.claim(
+				used,
+				this.#markOf(used, { ...use, until: Date.now() + pool.taskTimeout }),
+				transactionLifetime,
+			)
 			if (earlier !== undefined) return this.#repeated(used, earlier)
 		}
 		const stored = previous === undefined || store.kind === 'redis' ? undefined : store.read(previous)
 		try {
-			const redeem = async () =>
-				this.#pool.run('redeem', {
+			const redeem = async () => {
+				const assertion = await this.#clientAssertion()
+				const task = this.#pool.begin('redeem', {
 					code,
 					codeVerifier: transaction.codeVerifier,
 					nonce: transaction.nonce,
@@ -480,11 +493,22 @@ export class TokenBroker {
 					...(previous !== undefined && { previous: { partition: previous, ...(stored && { stored }) } }),
 					lifetime: session.absoluteTimeout,
 					correlationId,
-					...(await this.#clientAssertion()),
+					...assertion,
 					...(store.kind === 'redis' && {
-						claim: { transaction: used, returnTo: use.returnTo, until, lifetime: transactionLifetime },
+						claim: {
+							transaction: used,
+							returnTo: use.returnTo,
+							until: Date.now() + pool.taskTimeout,
+							lifetime: transactionLifetime,
+						},
 					}),
 				})
+				this.#runs(task)
+				return this.#pool.within(task).catch((error) => {
+					if (store.kind === 'redis') this.#undoRedeem(task, partition)
+					throw error
+				})
+			}
 			const result = await this.#withFreshCredential(redeem)
 			if (!result.claimed) return this.#repeated(used, result.value)
 			if (store.kind === 'memory' && result.sealed !== undefined) {
@@ -511,6 +535,14 @@ export class TokenBroker {
 			if (store.kind === 'memory') store.failClaim(used)
 			throw error
 		}
+	}
+
+	/** Who was told that a sign-in failed has no session: what it stored all the same, late or in a thread that ended, goes. */
+	#undoRedeem(task: Promise<unknown>, partition: string): void {
+		const undo = () => this.#owed.keep(partition, {})
+		task.then(undo, (error) => {
+			if (error instanceof BrokerError && error.code === 'ERR_WORKER_FAILED') undo()
+		})
 	}
 
 	/** A refused answer ends its sign-in: the right one, after it, is too late. */
@@ -568,11 +600,12 @@ export class TokenBroker {
 	 * @throws ERR_STORE_UNAVAILABLE, ERR_OVERLOADED, ERR_WORKER_FAILED when the store could not be told
 	 */
 	async signOut(session: SessionLike): Promise<{ readonly endSessionEndpoint?: string }> {
-		if (this.#closing) throw closed()
+		// One that comes while the rest ends is done yet: whoever asked has no session to ask with again.
+		if (this.#closed) throw closed()
 		const ticket = ticketOf(session)
 		const [endSessionEndpoint] = await Promise.all([
 			this.#endSessionEndpoint(),
-			ticket && this.#endPartition(ticket.partition, ticket.account),
+			ticket && this.#runs(this.#endPartition(ticket.partition, ticket.account)),
 		])
 		return endSessionEndpoint === undefined ? {} : { endSessionEndpoint }
 	}
@@ -674,6 +707,7 @@ export class TokenBroker {
 		await Promise.allSettled(this.#running)
 		clearTimeout(ending)
 		await Promise.all([this.#unsaved.close(), this.#owed.close()])
+		this.#closed = true
 		await this.#pool.close()
 		await Promise.all([this.#http.close(), this.#notices?.close(), ...this.#closeToo.map((close) => close())])
 		this.#held.clear()
@@ -825,6 +859,7 @@ export class TokenBroker {
 			cooldownUntil: 0,
 			confirmedAt,
 			askedAt: Number.NEGATIVE_INFINITY,
+			answered: undefined,
 		})
 		return acquired
 	}

@@ -1,9 +1,12 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { decodeJwt } from 'jose'
 import { BrokerError } from './errors.js'
 import type { ClientAssertionFunction } from './settings.js'
 
 /** Milliseconds before its end at which an assertion is made anew. */
 const margin = 60_000
+
+const tooLong = Symbol()
 
 /** The application's assertion for a token endpoint. */
 export interface AssertionCache {
@@ -14,25 +17,37 @@ export interface AssertionCache {
 
 /**
  * Keeps what the application's function returned until it nears its expiry, and calls it once for all callers.
- * @throws ERR_CLIENT_REJECTED when the function fails or returns no JWT that expires
+ * @param timeout milliseconds that the function has
+ * @throws ERR_CLIENT_REJECTED when the function fails or returns no JWT that expires, ERR_IDP_UNAVAILABLE when it does not end
  */
-export function createAssertionCache(make: ClientAssertionFunction, clientId: string): AssertionCache {
+export function createAssertionCache(
+	make: ClientAssertionFunction,
+	clientId: string,
+	timeout: number,
+): AssertionCache {
 	let held: { readonly assertion: string; readonly until: number } | undefined
 	let making: Promise<string> | undefined
 	const assertion = async (tokenEndpoint: string) => {
 		if (held && held.until > Date.now()) return held.assertion
 		making ??= (async () => {
+			const late = new AbortController()
 			try {
-				const assertion = await make({ clientId, tokenEndpoint })
+				const assertion = await Promise.race([
+					make({ clientId, tokenEndpoint }),
+					sleep(timeout, tooLong, { signal: late.signal }),
+				])
+				if (assertion === tooLong) throw tooLate(timeout)
 				const { exp } = decodeJwt(assertion)
 				if (exp === undefined) throw new TypeError('no exp')
 				held = { assertion, until: exp * 1000 - margin }
 				return assertion
 			} catch (cause) {
+				if (cause instanceof BrokerError) throw cause
 				throw new BrokerError('ERR_CLIENT_REJECTED', 'auth.clientAssertion did not return a JWT with exp.', {
 					cause,
 				})
 			} finally {
+				late.abort()
 				making = undefined
 			}
 		})()
@@ -43,4 +58,8 @@ export function createAssertionCache(make: ClientAssertionFunction, clientId: st
 			held = undefined
 		},
 	})
+}
+
+function tooLate(timeout: number): BrokerError {
+	return new BrokerError('ERR_IDP_UNAVAILABLE', `auth.clientAssertion has not answered within ${timeout} ms.`)
 }

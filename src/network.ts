@@ -1,4 +1,5 @@
 import type { KeyObject } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { createSecureContext, rootCertificates } from 'node:tls'
 import {
 	Agent,
@@ -168,7 +169,8 @@ export function createHttp({ timeout, ca, proxy: sealed, noProxy = '' }: Network
 		// undici's own close() would wait for connections to a proxy that is silent, and let go of those that it leaves open:
 		// destroy() finds them no more, and an answer that nobody reads keeps the process for as long as it may pause.
 		closed = true
-		await Promise.allSettled(underWay.keys())
+		// A call of an API may have a longer deadline than those of the provider: it is not waited for any longer than these.
+		await Promise.race([Promise.allSettled(underWay.keys()), sleep(timeout, undefined, { ref: false })])
 		await allRead()
 		await dispatcher.destroy()
 	}

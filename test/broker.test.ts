@@ -407,6 +407,26 @@ describe('close()', () => {
 		await world.close()
 	})
 
+	it('G5: lets people sign out to the last', async (t) => {
+		const [world, redis] = await Promise.all([createWorld(), startRedis()])
+		const app = await createApplication(world, { secrets, store: redisTokenStore({ path: redis.path }) })
+		t.after(async () => {
+			await app.close()
+			await Promise.all([redis.stop(), world.close()])
+		})
+		const [busy, leaving] = [await sessionOf(app), await sessionOf(app)]
+		world.standIn.inject({ delayMs: 400 })
+		const running = app.broker.acquireSilent(busy, { forceRefresh: true })
+		const closing = app.broker.close()
+		const keys = () => redis.client().keys('*:t:*')
+		assert.equal((await keys()).length, 2)
+		await app.broker.signOut(leaving)
+		assert.equal((await keys()).length, 1)
+		await running
+		await closing
+		await assert.rejects(app.broker.signOut(busy), code('ERR_BROKER_CLOSED'))
+	})
+
 	for (const kind of ['memory', 'Redis'] as const)
 		it(`G5: waits for nothing that has not had its turn in two seconds: ${kind}`, async (t) => {
 			const [world, redis] = await Promise.all([createWorld(), startRedis()])

@@ -42,6 +42,26 @@ describe('a clientAssertion function', () => {
 		}
 	}
 
+	it('that never ends holds nobody up beyond the deadline, and is called anew', async () => {
+		let calls = 0
+		const make = sign(300)
+		const clientAssertion: ClientAssertionFunction = (request) =>
+			++calls === 1 ? new Promise<string>(() => {}) : make(request)
+		const app = await createApplication(world, {
+			auth: { clientId: clientIds.certificate, clientAssertion },
+			network: { caFile: world.caFile, timeout: 1000 },
+		})
+		try {
+			const refused = await app.signIn(app.browser())
+			assert.equal(refused.status, 503)
+			assert.equal((app.errors.at(-1) as BrokerError).code, 'ERR_IDP_UNAVAILABLE')
+			assert.equal((await app.signIn(app.browser())).status, 200)
+			assert.equal(calls, 2)
+		} finally {
+			await app.close()
+		}
+	})
+
 	it('is called on the main thread once, and again only when its assertion nears its end', async () => {
 		let calls = 0
 		const counted = (seconds: number): ClientAssertionFunction => {

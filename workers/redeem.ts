@@ -67,6 +67,9 @@ async function redeemClaimed(params: RedeemParams): Promise<RedeemResult> {
 	if (previous && holdsOnly(previous, homeAccountId) && ownAuthority.accepts(previous, account))
 		cache = mergeTokenCaches(withMail(previous, homeAccountId), cache)
 	const { sealed, expiresOn } = sealCache(params.partition, cache)
+	// Whoever signs in was told to try again: neither are these tokens anybody's, nor is the session before them over.
+	if (params.claim && Date.now() >= params.claim.until)
+		throw new BrokerError('ERR_OVERLOADED', 'The sign-in has taken too long.')
 	// The index first: what it says too much is found out when it is read.
 	await enterSession(account, params.partition, Date.now() + params.lifetime)
 	await redisStore?.create(params.partition, {

@@ -4,6 +4,7 @@ import type { Context, Middleware } from 'koa'
 import createKoaSession, { type CreateSessionOptions } from 'koa-session'
 import { LRUCache } from 'lru-cache'
 import { BrokerError } from '../errors.js'
+import { Outbox } from '../outbox.js'
 import { randomText } from '../random.js'
 import { createSealer, type Opened } from '../sealing.js'
 import { ticketOf } from '../session.js'
@@ -79,9 +80,6 @@ const longestSealed = 1_048_576
 
 /** Bytes of sessions that are kept opened, about: some 10,000 of them. */
 const openedBytes = 16 * 1_048_576
-
-/** Milliseconds between two tries to end the sessions of people who signed out during an outage. */
-const owedInterval = 1000
 
 /** Milliseconds in which the requests under way have to be done when the connection is to be closed. */
 const closingPatience = 2000
@@ -367,34 +365,19 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 	}
 
 	// Somebody signs out while the store can't be reached: the browser's part is done at once, ours when it is back.
-	const owed = new LRUCache<string, { readonly partition: string | undefined }>({ max: 10_000 })
-	const owe = (key: string, partition?: string) => {
-		owed.set(key, { partition })
-		payLater()
-	}
-	let payment: NodeJS.Timeout | undefined
+	const owed = new Outbox<{ readonly partition: string | undefined }>('sign-outs', async (key, known) => {
+		// A session that could not be read then says now whose tokens are to end with it.
+		const partition = known.partition ?? ticketOf((await load(key))?.data)?.partition
+		if (partition !== undefined) await backend.endTokens(partition)
+		await remove(key)
+		return 'done'
+	})
+	const owe = (key: string, partition?: string) => owed.keep(key, { partition })
 	const loginPath = toBrowserPath(settings.basePath, settings.paths.login)
 	const signsOut = (ctx: Context) => {
 		const route = settings.paths.logout
 		return (ctx.path === route || ctx.path.startsWith(`${route}/`)) && !isCrossSite(ctx, settings)
 	}
-	/** A session that could not be read then says now whose tokens are to end with it. */
-	const pay = async () => {
-		for (const [key, known] of [...owed.entries()]) {
-			const partition = known.partition ?? ticketOf((await load(key))?.data)?.partition
-			if (partition !== undefined) await backend.endTokens(partition)
-			await remove(key)
-			owed.delete(key)
-		}
-	}
-	const payLater = () => {
-		payment ??= setTimeout(async () => {
-			await pay().catch(() => {})
-			payment = undefined
-			if (owed.size > 0 && !closed) payLater()
-		}, owedInterval).unref()
-	}
-	let closed = false
 	let closing: Promise<void> | undefined
 
 	const close = async () => {
@@ -402,9 +385,7 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 			lastIsDone = resolve
 		})
 		if (underWay > 0) await Promise.race([done, sleep(closingPatience, undefined, { ref: false })])
-		closed = true
-		clearTimeout(payment)
-		await pay().catch(() => {})
+		await owed.close()
 		await backend.close()
 	}
 
