@@ -69,12 +69,12 @@ export class HealthChecks {
 	async #look(): Promise<Health> {
 		// Promised, so that it does not wait behind whatever load there is.
 		const ping = await this.#pool.within(this.#pool.begin('ping', {}, true), patience).catch(codeOf)
-		const { threads, wanted, broken } = this.#pool.health
+		const { threads, wanted, waited, broken } = this.#pool.health
 		const answered = typeof ping !== 'string'
 		this.#note('workers', broken ? 'ERR_WORKER_FAILED' : answered ? undefined : ping)
 		// Without a worker nothing is known of the store.
 		if (answered) this.#note('store', ping.store ? undefined : 'ERR_STORE_UNAVAILABLE')
-		if (answered && ping.waited > providerPatience) this.#note('provider', 'ERR_IDP_UNAVAILABLE')
+		if (waited > providerPatience) this.#note('provider', 'ERR_IDP_UNAVAILABLE')
 		const [workers, store, provider] = [this.#of('workers'), this.#of('store'), this.#of('provider')]
 		return { ready: workers.ok && store.ok, workers: { ...workers, threads, wanted }, store, provider }
 	}

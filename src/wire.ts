@@ -360,11 +360,7 @@ export type FoundImport =
 /** Every task a worker does: its parameters and its result. */
 export interface WireTasks {
 	/** Proves that a worker loads and, with Redis, that this takes writes. */
-	ping: {
-		params: Record<string, never>
-		/** `waited`: milliseconds that the provider has owed this worker its oldest answer. */
-		result: { readonly store: boolean; readonly waited: number }
-	}
+	ping: { params: Record<string, never>; result: { readonly store: boolean } }
 	metadata: { params: Record<string, never>; result: ProviderMetadata }
 	redeem: { params: RedeemParams; result: RedeemResult }
 	acquire: { params: AcquireParams; result: AcquireAnswer }

@@ -58,6 +58,8 @@ export interface ThreadsHealth {
 	readonly wanted: number
 	/** Threads that ended since the start without being told to. */
 	readonly failures: number
+	/** Milliseconds that the provider has owed any of the threads its oldest answer. */
+	readonly waited: number
 	/** No thread is there, and none loads: every task is refused at once until one does. */
 	readonly broken: boolean
 }
@@ -70,6 +72,7 @@ export interface ThreadsHealth {
 export class WorkerThreads {
 	readonly #options: ThreadsOptions
 	readonly #beats = new Int32Array(new SharedArrayBuffer(4 * beatSlots))
+	readonly #waits = new Int32Array(new SharedArrayBuffer(4 * beatSlots))
 	readonly #watch: NodeJS.Timeout
 	/** How often each thread was looked at since its last heartbeat. */
 	readonly #silent = new WeakMap<Worker, { readonly beat: number; looks: number }>()
@@ -111,6 +114,7 @@ export class WorkerThreads {
 			threads: threads.filter((thread) => (this.#silent.get(thread)?.looks ?? 0) < silentLooks).length,
 			wanted,
 			failures: this.#failures,
+			waited: Math.max(0, ...threads.map(({ threadId }) => Atomics.load(this.#waits, threadId % beatSlots))),
 			broken: this.#recovery !== undefined && threads.length === 0,
 		}
 	}
@@ -163,7 +167,10 @@ export class WorkerThreads {
 			// The default freezes a worker's timers and sockets between tasks.
 			atomics: 'disabled',
 			recordTiming: false,
-			workerData: { ...workerData, heartbeat: { beats: this.#beats, interval: lookInterval } },
+			workerData: {
+				...workerData,
+				heartbeat: { beats: this.#beats, waits: this.#waits, interval: lookInterval },
+			},
 			env: {},
 			resourceLimits: { maxOldGenerationSizeMb: workerHeap, maxYoungGenerationSizeMb: workerYoungHeap },
 		})

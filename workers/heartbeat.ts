@@ -4,10 +4,21 @@ import { ownData } from './own-data.js'
 /** Where this thread shows that its event loop turns, and how often, in milliseconds. */
 export interface Heartbeat {
 	readonly beats: Int32Array
+	/** Milliseconds that somebody has owed this thread its oldest answer. */
+	readonly waits: Int32Array
 	readonly interval: number
 }
 
-const { beats, interval } = ownData<{ readonly heartbeat: Heartbeat }>(workerData).heartbeat
-const beat = () => Atomics.add(beats, threadId % beats.length, 1)
+const { beats, waits, interval } = ownData<{ readonly heartbeat: Heartbeat }>(workerData).heartbeat
+let waited = () => 0
+const beat = () => {
+	Atomics.store(waits, threadId % waits.length, Math.round(waited()))
+	Atomics.add(beats, threadId % beats.length, 1)
+}
 beat()
 setInterval(beat, interval).unref()
+
+/** Has each heartbeat show this too. */
+export function showWait(milliseconds: () => number): void {
+	waited = milliseconds
+}

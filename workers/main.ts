@@ -5,6 +5,8 @@ import { checkConnectivity } from './check-connectivity.js'
 import { cleanSessions } from './clean-sessions.js'
 import { http, redisStore } from './context.js'
 import { useCredential } from './credential.js'
+// Last: a thread that is loading, on a machine that is busy, is not stuck.
+import { showWait } from './heartbeat.js'
 import { importRecord } from './import-record.js'
 import { findImported, takeImported } from './imported.js'
 import { listSessions } from './list-sessions.js'
@@ -14,8 +16,8 @@ import { redeem } from './redeem.js'
 import { save } from './save.js'
 import { seeSession } from './see-session.js'
 import { findSessions, leaveSession } from './user-index.js'
-// Last: a thread that is loading, on a machine that is busy, is not stuck.
-import './heartbeat.js'
+
+showWait(http.waited)
 
 type Tasks = { [T in TaskName]: (params: WireTasks[T]['params']) => Promise<WireTasks[T]['result']> }
 
@@ -63,7 +65,6 @@ const tasks: Tasks = {
 					() => false,
 				)
 			: true,
-		waited: http.waited(),
 	}),
 }
 

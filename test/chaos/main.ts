@@ -15,7 +15,7 @@ import {
 	type Stroke,
 	threadFaults,
 } from '../faults/faults.js'
-import { createRig, type Rig, type SignedIn } from '../faults/rig.js'
+import { createRig, deadlines, type Rig, type SignedIn } from '../faults/rig.js'
 import {
 	type Account,
 	enter,
@@ -84,7 +84,11 @@ interface SignOut {
 /** Signs somebody out, by a browser. */
 async function signOut({ places }: Rig, { cookie }: SignedIn): Promise<SignOut> {
 	const { origin, running: by } = places.find(({ running }) => running) ?? {}
-	const asked = fetch(`${origin}/user/logout`, { headers: { cookie }, redirect: 'manual' })
+	const asked = fetch(`${origin}/user/logout`, {
+		headers: { cookie },
+		redirect: 'manual',
+		signal: AbortSignal.timeout(deadlines.task + 2000),
+	})
 	const status = await asked.then((response) => response.status).catch(() => undefined)
 	return { status, by, at: performance.now() }
 }
@@ -185,6 +189,10 @@ async function round(rig: Rig, drawn: readonly Drawn[], account: Account, gone: 
 	requireStruck(strokes, traffic.requests, threadsEnded, rig.ends.size - ended)
 	for (const { who } of lost) await rig.replace(who)
 
+	assert.ok(
+		left.status === undefined ? !left.by || rig.ends.has(left.by) : [303, 503].includes(left.status),
+		`a sign-out was answered ${left.status}`,
+	)
 	// What a process could not tell the store it tells it when that is back, if it is there still.
 	const isOut =
 		left.status === 303 || (left.status === 503 && rig.places.some(({ running }) => running === left.by))

@@ -75,8 +75,8 @@ export interface Rig {
 	readonly crashes: readonly string[]
 	/** The processes that were told to end; `undefined` for one that has not yet. */
 	readonly ends: ReadonlyMap<BrokerProcess, End | undefined>
-	/** Processes a thread of which was struck, once for each. */
-	readonly struck: readonly BrokerProcess[]
+	/** Processes a thread of which was struck, and when, of `performance.now()`. */
+	readonly struck: readonly { readonly process: BrokerProcess; readonly at: number }[]
 	signIn(person: Person): Promise<SignedIn>
 	/** Signs somebody in anew whose session is over. */
 	replace(who: SignedIn): Promise<void>
@@ -131,7 +131,7 @@ export async function createRig(options: RigOptions): Promise<Rig> {
 	const places: Place[] = ports.map((port) => ({ origin: `http://localhost:${port}`, running: undefined }))
 	const crashes: string[] = []
 	const ends = new Map<BrokerProcess, End | undefined>()
-	const struck: BrokerProcess[] = []
+	const struck: { readonly process: BrokerProcess; readonly at: number }[] = []
 
 	const rig: Rig = {
 		random: seeded(seed),
@@ -216,7 +216,7 @@ export async function createRig(options: RigOptions): Promise<Rig> {
 			return by ?? code
 		},
 		async strike(process, what) {
-			struck.push(process)
+			struck.push({ process, at: performance.now() })
 			await process.ask({ do: 'sabotage', what }).catch((error) => {
 				// It may be told to end meanwhile.
 				if (!ends.has(process)) throw error

@@ -311,7 +311,11 @@ function excuseOf(refresh: Request, { ends, struck }: Rig, strokes: readonly Str
 	// What a browser is told has no code.
 	const says = (code: string) => word === code || (kind === 'visit' && word === '503')
 	const isLate = ms >= deadlines.provider
-	const inThread = wasDrawn('thread') && struck.includes(process)
+	const inThread = struck.some(
+		(one) =>
+			one.process === process &&
+			strokes.some(({ fault, from, to }) => fault.danger === 'thread' && from <= one.at && one.at <= to),
+	)
 	if (says('ERR_IDP_UNAVAILABLE')) {
 		if (wasDrawn('answer')) return 'the answer was lost on its way'
 		// A thread that is ill reads no answer.

@@ -36,7 +36,7 @@ export async function loadWorker(provider: CannedProvider): Promise<WorkerTasks>
 		refresh: { lease: 10_000 },
 	}
 	// What a worker is told when it starts, and reads when it loads. It loads once: a process has one provider.
-	const heartbeat: Heartbeat = { beats: new Int32Array(1), interval: 60_000 }
+	const heartbeat: Heartbeat = { beats: new Int32Array(1), waits: new Int32Array(1), interval: 60_000 }
 	;(workerThreads as { workerData: unknown }).workerData = { ...settings, heartbeat }
 	syncBuiltinESMExports()
 	const { default: run } = await import('../../workers/main.js')
