@@ -72,6 +72,9 @@ export type SignIn =
 	  }
 	| { readonly repeated: true; readonly returnTo: string }
 
+/** Milliseconds that a sign-in waits for its turn. */
+const signInPatience = 2000
+
 /** Milliseconds without a refresh behind a held token after one has failed. */
 const refreshCooldown = 30_000
 
@@ -138,6 +141,8 @@ export class TokenBroker {
 	/** Looks at the store, under way, whether a partition is alive. */
 	readonly #looks = new SingleFlight<boolean>()
 	readonly #slots: RefreshSlots
+	/** A quarter of what the threads do at a time: with a provider that hangs, they have room for other people. */
+	readonly #signInSlots: RefreshSlots
 	readonly #turns = new Turns()
 	readonly #unsaved: Outbox<UnsavedBlob>
 	/** Sign-outs that the store could not be told. */
@@ -177,6 +182,7 @@ export class TokenBroker {
 		const { threads, concurrency, maxQueue } = settings.pool
 		this.#flights = new SingleFlight(Math.max(leastShare, (threads * concurrency + maxQueue) * largestShare))
 		this.#slots = new RefreshSlots(settings.refresh.maxInFlight)
+		this.#signInSlots = new RefreshSlots(Math.max(1, Math.floor((threads * concurrency) / 4)))
 		this.#unsaved = new Outbox('refreshed tokens', async (partition, blob) => {
 			const { state } = await pool.within(pool.begin('save', { partition, blob }, true))
 			if (state === 'gone') this.#forget(partition)
@@ -450,18 +456,19 @@ export class TokenBroker {
 		if (this.#closing) throw closed()
 		const correlationId = randomUUID()
 		try {
-			return await this.#redeem(answer, transaction, correlationId)
+			const code = await this.#codeOf(answer, transaction)
+			await this.#signInSlots.take(signInPatience)
+			try {
+				return await this.#redeem(code, transaction, correlationId)
+			} finally {
+				this.#signInSlots.give()
+			}
 		} catch (error) {
 			throw error instanceof BrokerError ? error.withCorrelationId(correlationId) : error
 		}
 	}
 
-	async #redeem(
-		answer: AuthorizationAnswer,
-		transaction: LoginTransaction,
-		correlationId: string,
-	): Promise<SignIn> {
-		const code = await this.#codeOf(answer, transaction)
+	async #redeem(code: string, transaction: LoginTransaction, correlationId: string): Promise<SignIn> {
 		const { store, session, auth, pool } = this.#settings
 		const partition = randomText()
 		const used = hashOf(transaction.state)

@@ -98,7 +98,7 @@ export class RefreshSlots {
 }
 
 function tooMany(): BrokerError {
-	return new BrokerError('ERR_OVERLOADED', 'Too many refreshes are waiting for the provider.', {
+	return new BrokerError('ERR_OVERLOADED', 'Too many calls are waiting for the provider.', {
 		retryAfter: 2,
 	})
 }

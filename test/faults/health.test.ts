@@ -7,8 +7,15 @@ import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import Koa from 'koa'
+import type { Browser } from '../../dev/cookie-jar-browser.js'
 import { HealthChecks } from '../../src/health.js'
-import { createHealthRoutes, type Health, redisTokenStore, type TokenBroker } from '../../src/index.js'
+import {
+	createHealthRoutes,
+	type Health,
+	redisTokenStore,
+	type SessionLike,
+	type TokenBroker,
+} from '../../src/index.js'
 import { type Application, createApplication, createWorld, type World } from '../support/application.js'
 import { startRedis, type TestRedis } from '../support/redis.js'
 import { order, startPool } from '../support/worker-pool.js'
@@ -221,6 +228,29 @@ describe('the probes (J3)', { timeout: 120_000 }, () => {
 		} finally {
 			await pool.close()
 		}
+	})
+
+	it('F3: are ready while more sign-ins hang at the provider than there is room for', async (t) => {
+		const limited = await createApplication(world, {
+			secrets,
+			store: redisTokenStore({ path: redis.path }),
+			network: { caFile: world.caFile, timeout: 4000 },
+			pool: { threads: 1, concurrency: 16 },
+		})
+		t.after(() => limited.close())
+		const [browser, ...others] = Array.from({ length: 31 }, () => limited.browser())
+		await limited.signIn(browser as Browser)
+		const stored = limited.seen.session as SessionLike
+		world.standIn.inject({ grant: 'authorization_code', hang: true, times: 100 })
+		const answers = others.map((other) => limited.signIn(other))
+		await sleep(1500)
+		const started = performance.now()
+		const { workers, ready } = await limited.broker.health()
+		assert.deepEqual([ready, workers.ok], [true, true])
+		assert.equal((await limited.broker.acquireSilent(stored, { forceRefresh: true })).outcome, 'refreshed')
+		assert.ok(performance.now() - started < 1000)
+		for (const { status } of await Promise.all(answers)) assert.equal(status, 503)
+		world.standIn.clearFaults()
 	})
 
 	it('H6: are ready under more load than is taken: another process would do no better', async () => {
