@@ -67,9 +67,6 @@ const latePatience = 2000
 /** Milliseconds between two tries to give back what nobody wants any more. */
 const giveBackInterval = 250
 
-/** Milliseconds for which what was written to see whether writes are taken stays. */
-const probeLifetime = 1000
-
 /**
  * Scripts, because each of these has to be one step. All keys of a partition share a hash slot.
  * KEYS: the blob's hash (see `partitionKey`), the lease, the failure. The hash's `r` names the holder of a lease till
@@ -533,7 +530,8 @@ export function createRedisStore(
 		/** Whether it takes a write: one that is read-only or full answers everything else. Of a Cluster it asks one node. */
 		probe: () =>
 			onRedis(client, async () => {
-				await client.set(probeKey, '', 'PX', probeLifetime)
+				// For a millisecond: nothing of it is to be found.
+				await client.set(probeKey, '', 'PX', 1)
 			}),
 	}
 }
