@@ -379,7 +379,9 @@ export class TokenBroker {
 		if (!answered) return
 		// What is known of an outage is worth as much as what is known of a session, and as long.
 		const wasAway = now < this.#storeIsDownUntil + confirmationInterval
-		const patience = wasAway ? outagePatience : confirmationPatience
+		// From when it was asked: who comes later waits no longer than who asked.
+		const patience = held.askedAt + (wasAway ? outagePatience : confirmationPatience) - now
+		if (patience <= 0) return
 		await abortable(Promise.race([answered, sleep(patience, undefined, { ref: false })]), signal)
 		if (this.#owed.get(partition)) throw signedOut()
 	}

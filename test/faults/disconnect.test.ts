@@ -23,6 +23,8 @@ describe('H7: a client that hangs up', { timeout: 60_000 }, () => {
 					if (ctx.path !== '/refresh') return next()
 					const hangUp = new AbortController()
 					ctx.res.once('close', () => hangUp.abort())
+					// Gone already, while the session was read.
+					if (ctx.req.socket.destroyed) hangUp.abort()
 					const { signal } = hangUp
 					ctx.body = (await broker.acquireSilent(ctx.session, { forceRefresh: true, signal })).outcome
 				}),
