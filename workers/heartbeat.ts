@@ -10,15 +10,16 @@ export interface Heartbeat {
 }
 
 const { beats, waits, interval } = ownData<{ readonly heartbeat: Heartbeat }>(workerData).heartbeat
-let waited = () => 0
-const beat = () => {
-	Atomics.store(waits, threadId % waits.length, Math.round(waited()))
-	Atomics.add(beats, threadId % beats.length, 1)
-}
-beat()
-setInterval(beat, interval).unref()
 
-/** Has each heartbeat show this too. */
-export function showWait(milliseconds: () => number): void {
-	waited = milliseconds
+/**
+ * Begins, when all is loaded: a thread that is loading, on a machine that is busy, is not stuck.
+ * @param waited milliseconds that somebody has owed this thread its oldest answer
+ */
+export function startHeartbeat(waited = () => 0): void {
+	const beat = () => {
+		Atomics.store(waits, threadId % waits.length, Math.round(waited()))
+		Atomics.add(beats, threadId % beats.length, 1)
+	}
+	beat()
+	setInterval(beat, interval).unref()
 }

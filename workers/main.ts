@@ -5,8 +5,7 @@ import { checkConnectivity } from './check-connectivity.js'
 import { cleanSessions } from './clean-sessions.js'
 import { http, redisStore } from './context.js'
 import { useCredential } from './credential.js'
-// Last: a thread that is loading, on a machine that is busy, is not stuck.
-import { showWait } from './heartbeat.js'
+import { startHeartbeat } from './heartbeat.js'
 import { importRecord } from './import-record.js'
 import { findImported, takeImported } from './imported.js'
 import { listSessions } from './list-sessions.js'
@@ -17,7 +16,7 @@ import { save } from './save.js'
 import { seeSession } from './see-session.js'
 import { findSessions, leaveSession } from './user-index.js'
 
-showWait(http.waited)
+startHeartbeat(http.waited)
 
 type Tasks = { [T in TaskName]: (params: WireTasks[T]['params']) => Promise<WireTasks[T]['result']> }
 
