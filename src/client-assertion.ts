@@ -18,7 +18,8 @@ export interface AssertionCache {
 /**
  * Keeps what the application's function returned until it nears its expiry, and calls it once for all callers.
  * @param timeout milliseconds that the function has
- * @throws ERR_CLIENT_REJECTED when the function fails or returns no JWT that expires, ERR_IDP_UNAVAILABLE when it does not end
+ * @throws ERR_CLIENT_REJECTED when the function fails or returns no JWT that expires
+ * @throws ERR_IDP_UNAVAILABLE when it does not end in time
  */
 export function createAssertionCache(
 	make: ClientAssertionFunction,

@@ -38,8 +38,9 @@ export interface Health {
 	/** Of a Cluster one node is asked. */
 	readonly store: PartHealth
 	/**
-	 * As the last call found it, or one that waits for its answer since more than a second; nobody is called for this. A provider that is down makes a broker no less ready: whoever
-	 * holds a valid token is served, and another process would do no better.
+	 * As the last call found it, or one that has waited for its answer for over a second; nobody is called for this. A
+	 * provider that is down makes a broker no less ready: whoever holds a valid token is served, and another process would
+	 * do no better.
 	 */
 	readonly provider: PartHealth
 }

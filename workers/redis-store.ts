@@ -76,8 +76,8 @@ const giveBackInterval = 250
 const scripts = {
 	/**
 	 * {0} gone, {1, version, blob unless known, leased, mark}, {2, version, blob if wanted} somebody else holds the lease,
-	 * {3, error} failed a moment ago, {4} larger than any blob of ours: it is not sent. Who would wait
-	 * writes nothing, by a write: a store that takes none would else be waited for until the lease is over.
+	 * {3, error} failed a moment ago, {4} larger than any blob of ours: it is not sent. Who would wait writes nothing,
+	 * by a write: a store that is read-only would else be waited for until the lease is over.
 	 */
 	koaMsalOpen: {
 		numberOfKeys: 3,

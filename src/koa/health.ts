@@ -16,8 +16,8 @@ export interface HealthRoutes {
  *
  * - `GET /live`: 200 as long as this process answers. What a restart would not mend is no reason for one: not that the
  *   store or the provider is down, nor that worker threads do not load, which are tried again.
- * - `GET /ready`: 200, or 503 with `Retry-After` while the store takes no writes or the workers don't answer, or after `close()`; told
- *   within two seconds. JSON: `{ ready, workers, store, provider }`, each `{ ok, code?, since? }`.
+ * - `GET /ready`: 200, or 503 with `Retry-After` while the store takes no writes or the workers don't answer, or after
+ *   `close()`; told within two seconds. JSON: `{ ready, workers, store, provider }`, each `{ ok, code?, since? }`.
  */
 export function createHealthRoutes(
 	broker: TokenBroker,
