@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { BrokerError } from './errors.js'
-import type { RefreshSlots } from './refresh-slots.js'
+import type { ProviderSlots } from './provider-slots.js'
 import type { Flight } from './single-flight.js'
 import type { AcquireAnswer, AcquireFailure, AcquireParams, AcquireResult } from './wire.js'
 
@@ -26,7 +26,7 @@ export type Acquired = AcquireResult & { readonly leaseWait?: number }
  */
 export async function acquireInSteps(
 	step: (how: Step) => Promise<Exclude<AcquireAnswer, AcquireFailure>>,
-	slots: RefreshSlots,
+	slots: ProviderSlots,
 	{
 		forced,
 		joins,

@@ -17,8 +17,8 @@ import { acquireOutOfBand, type OutOfBandRequest } from './out-of-band.js'
 import { Outbox } from './outbox.js'
 import { createTenantCheck } from './own-tenants.js'
 import { createAttempt, loadProfile, mailOf, withProfile } from './profile.js'
+import { ProviderSlots } from './provider-slots.js'
 import { randomText } from './random.js'
-import { RefreshSlots } from './refresh-slots.js'
 import { refreshTime } from './refresh-time.js'
 import { grantedScopes, type NormalisedScopes, normaliseScopes } from './scopes.js'
 import { createSealer, type Sealer } from './sealing.js'
@@ -72,7 +72,7 @@ export type SignIn =
 	  }
 	| { readonly repeated: true; readonly returnTo: string }
 
-/** Milliseconds that a sign-in waits for its turn. */
+/** Milliseconds that a sign-in waits for its turn at the provider. */
 const signInPatience = 2000
 
 /** Milliseconds without a refresh behind a held token after one has failed. */
@@ -140,9 +140,9 @@ export class TokenBroker {
 	readonly #alive = new LRUCache<string, number>({ max: 10_000, ttl: aliveFor })
 	/** Looks at the store, under way, whether a partition is alive. */
 	readonly #looks = new SingleFlight<boolean>()
-	readonly #slots: RefreshSlots
+	readonly #slots: ProviderSlots
 	/** A quarter of what the threads do at a time: with a provider that hangs, they have room for other people. */
-	readonly #signInSlots: RefreshSlots
+	readonly #signInSlots: ProviderSlots
 	readonly #turns = new Turns()
 	readonly #unsaved: Outbox<UnsavedBlob>
 	/** Sign-outs that the store could not be told. */
@@ -181,8 +181,8 @@ export class TokenBroker {
 		this.#sealer = createSealer(settings.secrets, settings.auth.clientId)
 		const { threads, concurrency, maxQueue } = settings.pool
 		this.#flights = new SingleFlight(Math.max(leastShare, (threads * concurrency + maxQueue) * largestShare))
-		this.#slots = new RefreshSlots(settings.refresh.maxInFlight)
-		this.#signInSlots = new RefreshSlots(Math.max(1, Math.floor((threads * concurrency) / 4)))
+		this.#slots = new ProviderSlots(settings.refresh.maxInFlight)
+		this.#signInSlots = new ProviderSlots(Math.max(1, Math.floor((threads * concurrency) / 4)))
 		this.#unsaved = new Outbox('refreshed tokens', async (partition, blob) => {
 			const { state } = await pool.within(pool.begin('save', { partition, blob }, true))
 			if (state === 'gone') this.#forget(partition)

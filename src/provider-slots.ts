@@ -14,7 +14,7 @@ const newness = 0.05
  * all call at once. Whoever finds no slot waits for one, first come, first served, as long as it may; and is refused
  * at once when, as fast as slots have been passing on, none would come in time.
  */
-export class RefreshSlots {
+export class ProviderSlots {
 	readonly #limit: number
 	readonly #waiting = new Set<() => void>()
 	#taken = 0

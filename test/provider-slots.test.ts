@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, it, mock } from 'node:test'
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import fc from 'fast-check'
 import { BrokerError } from '../src/index.js'
-import { RefreshSlots } from '../src/refresh-slots.js'
+import { ProviderSlots } from '../src/provider-slots.js'
 
 /** Follows one taker: how it ended, if it has. */
 function follow(taken: Promise<void>): { state: 'waits' | 'has it' | BrokerError } {
@@ -19,12 +19,12 @@ function follow(taken: Promise<void>): { state: 'waits' | 'has it' | BrokerError
 	return follower
 }
 
-describe('refresh slots', () => {
+describe('provider slots', () => {
 	beforeEach(() => mock.timers.enable({ apis: ['setTimeout'] }))
 	afterEach(() => mock.timers.reset())
 
 	it('are as many as the limit says, and come back', () => {
-		const slots = new RefreshSlots(3)
+		const slots = new ProviderSlots(3)
 		assert.deepEqual(
 			Array.from({ length: 5 }, () => slots.tryTake()),
 			[true, true, true, false, false],
@@ -34,7 +34,7 @@ describe('refresh slots', () => {
 	})
 
 	it('pass on in the order of coming, and nobody who comes later is faster', async () => {
-		const slots = new RefreshSlots(1)
+		const slots = new ProviderSlots(1)
 		assert.ok(slots.tryTake())
 		const waiters = Array.from({ length: 4 }, () => follow(slots.take(1000)))
 		for (let i = 0; i < 4; i++) {
@@ -49,7 +49,7 @@ describe('refresh slots', () => {
 	})
 
 	it('are refused after that time with ERR_OVERLOADED and a time to come back, not before', async () => {
-		const slots = new RefreshSlots(1)
+		const slots = new ProviderSlots(1)
 		assert.ok(slots.tryTake())
 		const waiter = follow(slots.take(500))
 		mock.timers.tick(499)
@@ -63,7 +63,7 @@ describe('refresh slots', () => {
 	})
 
 	it('are refused at once when there is no time left', async () => {
-		const slots = new RefreshSlots(1)
+		const slots = new ProviderSlots(1)
 		assert.ok(slots.tryTake())
 		const waiter = follow(slots.take(-5))
 		mock.timers.tick(1)
@@ -72,7 +72,7 @@ describe('refresh slots', () => {
 	})
 
 	it('go to the next when the first has given up, and are not lost', async () => {
-		const slots = new RefreshSlots(1)
+		const slots = new ProviderSlots(1)
 		assert.ok(slots.tryTake())
 		const [first, second] = [follow(slots.take(100)), follow(slots.take(1000))]
 		mock.timers.tick(100)
@@ -85,7 +85,7 @@ describe('refresh slots', () => {
 	})
 
 	it('are not taken back from who got one in the last moment', async () => {
-		const slots = new RefreshSlots(1)
+		const slots = new ProviderSlots(1)
 		assert.ok(slots.tryTake())
 		const waiter = follow(slots.take(100))
 		mock.timers.tick(99)
@@ -99,7 +99,7 @@ describe('refresh slots', () => {
 	})
 
 	it('are all free again when everybody who waited has given up', async () => {
-		const slots = new RefreshSlots(2)
+		const slots = new ProviderSlots(2)
 		assert.ok(slots.tryTake() && slots.tryTake())
 		const waiters = Array.from({ length: 20 }, () => follow(slots.take(50)))
 		mock.timers.tick(50)
@@ -111,9 +111,9 @@ describe('refresh slots', () => {
 	})
 })
 
-describe('refresh slots under overload (H6)', () => {
+describe('provider slots under overload (H6)', () => {
 	it('are refused at once to who would not get one in time, and given to nearly all others', async () => {
-		const slots = new RefreshSlots(2)
+		const slots = new ProviderSlots(2)
 		const hold = async () => {
 			await sleep(10)
 			slots.give()
@@ -171,7 +171,7 @@ class Model {
 	}
 }
 
-describe('refresh slots, whatever happens in whatever order', () => {
+describe('provider slots, whatever happens in whatever order', () => {
 	const step = fc.oneof(
 		{
 			weight: 4,
@@ -193,7 +193,7 @@ describe('refresh slots, whatever happens in whatever order', () => {
 				async (limit, steps) => {
 					mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 1_000_000 })
 					try {
-						const slots = new RefreshSlots(limit)
+						const slots = new ProviderSlots(limit)
 						const model = new Model(limit)
 						const takers: ReturnType<typeof follow>[] = []
 						for (const one of steps) {
