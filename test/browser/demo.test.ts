@@ -84,7 +84,17 @@ describe('the demo, in a browser', { timeout: 60_000 }, () => {
 				await tab.waitForURL(`${demo.origin}/`)
 			}),
 		)
+		// The second sign-in ends the session of the first (B1): a photo that the first tab asked for as that
+		// session, and that the demo reads after its end, is nobody's. From here on both have the second's.
+		const refused = new RegExp(
+			`^${demo.origin}/user/photo: 401$|status of 401 .*\\(${demo.origin}/user/photo\\)$`,
+		)
+		assert.deepEqual(
+			complaints.splice(0).filter((complaint) => !refused.test(complaint)),
+			[],
+		)
 		for (const tab of tabs) {
+			await tab.reload()
 			assert.equal(await heading(tab), 'Grace Hopper')
 			await press(tab, 'Acquire again')
 			assert.equal(await outcome(tab), 'hit')
