@@ -1,18 +1,21 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { decodeJwt } from 'jose'
 import { BrokerError } from './errors.js'
 import type { ClientAssertionFunction } from './settings.js'
+import { withTimeout } from './with-timeout.js'
 
 /** Milliseconds before its end at which an assertion is made anew. */
 const margin = 60_000
 
-const tooLong = Symbol()
-
 /** The application's assertion for a token endpoint. */
 export interface AssertionCache {
 	(tokenEndpoint: string): Promise<string>
-	/** Has the next one made anew. */
+	/** Has the next one made anew, and what is being made used by nobody who asks from now on. */
 	forget(): void
+}
+
+interface Made {
+	readonly assertion: string
+	readonly until: number
 }
 
 /**
@@ -26,39 +29,47 @@ export function createAssertionCache(
 	clientId: string,
 	timeout: number,
 ): AssertionCache {
-	let held: { readonly assertion: string; readonly until: number } | undefined
-	let making: Promise<string> | undefined
+	let held: Made | undefined
+	let making: Promise<Made> | undefined
 	const assertion = async (tokenEndpoint: string) => {
 		if (held && held.until > Date.now()) return held.assertion
-		making ??= (async () => {
-			const late = new AbortController()
-			try {
-				const assertion = await Promise.race([
-					make({ clientId, tokenEndpoint }),
-					sleep(timeout, tooLong, { signal: late.signal }),
-				])
-				if (assertion === tooLong) throw tooLate(timeout)
-				const { exp } = decodeJwt(assertion)
-				if (exp === undefined) throw new TypeError('no exp')
-				held = { assertion, until: exp * 1000 - margin }
-				return assertion
-			} catch (cause) {
-				if (cause instanceof BrokerError) throw cause
-				throw new BrokerError('ERR_CLIENT_REJECTED', 'auth.clientAssertion did not return a JWT with exp.', {
-					cause,
-				})
-			} finally {
-				late.abort()
-				making = undefined
-			}
-		})()
-		return making
+		if (making) return (await making).assertion
+		const own = madeBy(make, { clientId, tokenEndpoint }, timeout)
+		making = own
+		try {
+			const made = await own
+			if (making === own) held = made
+			return made.assertion
+		} finally {
+			if (making === own) making = undefined
+		}
 	}
 	return Object.assign(assertion, {
 		forget: () => {
 			held = undefined
+			making = undefined
 		},
 	})
+}
+
+async function madeBy(
+	make: ClientAssertionFunction,
+	request: Parameters<ClientAssertionFunction>[0],
+	timeout: number,
+): Promise<Made> {
+	try {
+		const assertion = await withTimeout(make(request), timeout, () => {
+			throw tooLate(timeout)
+		})
+		const { exp } = decodeJwt(assertion)
+		if (exp === undefined) throw new TypeError('no exp')
+		return { assertion, until: exp * 1000 - margin }
+	} catch (cause) {
+		if (cause instanceof BrokerError) throw cause
+		throw new BrokerError('ERR_CLIENT_REJECTED', 'auth.clientAssertion did not return a JWT with exp.', {
+			cause,
+		})
+	}
 }
 
 function tooLate(timeout: number): BrokerError {

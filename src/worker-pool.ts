@@ -1,6 +1,7 @@
 import { BrokerError } from './errors.js'
 import type { Settings } from './settings.js'
 import type { TaskAnswer, TaskMessage, TaskName, WireCredential, WireTasks, WorkerSettings } from './wire.js'
+import { withTimeout } from './with-timeout.js'
 import { type ThreadsHealth, WorkerThreads } from './worker-threads.js'
 
 /** Loaded by name, in a thread of its own: nothing here imports it. */
@@ -79,18 +80,10 @@ export class WorkerPool {
 	}
 
 	/** Waits for work of the pool no longer than a task may take. @throws ERR_OVERLOADED */
-	async within<T>(work: Promise<T>, milliseconds = this.#taskTimeout): Promise<T> {
-		let timer: NodeJS.Timeout | undefined
-		const deadline = new Promise<never>((_, reject) => {
-			timer = setTimeout(() => {
-				reject(new BrokerError('ERR_OVERLOADED', `No worker was done within ${milliseconds} ms.`))
-			}, milliseconds)
+	within<T>(work: Promise<T>, milliseconds = this.#taskTimeout): Promise<T> {
+		return withTimeout(work, milliseconds, () => {
+			throw new BrokerError('ERR_OVERLOADED', `No worker was done within ${milliseconds} ms.`)
 		})
-		try {
-			return await Promise.race([work, deadline])
-		} finally {
-			clearTimeout(timer)
-		}
 	}
 
 	/** Has every later task done with this credential. */

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { createPrivateKey, randomUUID } from 'node:crypto'
 import { after, before, describe, it } from 'node:test'
-import { SignJWT } from 'jose'
+import { decodeJwt, SignJWT, UnsecuredJWT } from 'jose'
 import { clientIds } from '../dev/directory.js'
+import { createAssertionCache } from '../src/client-assertion.js'
 import { BrokerError, type ClientAssertionFunction } from '../src/index.js'
 import { createApplication, createWorld, type World } from './support/application.js'
 
@@ -75,6 +76,46 @@ describe('a clientAssertion function', () => {
 		assert.equal(calls, 1)
 		await signInAndRefreshTwice(counted(30))
 		assert.equal(calls, 1 + 3)
+	})
+
+	it('that throws at once, as one that reads a file may, is called anew for the next sign-in', async () => {
+		let missing = true
+		const make = sign(300)
+		const app = await createApplication(world, {
+			auth: {
+				clientId: clientIds.certificate,
+				clientAssertion: (request) => {
+					if (missing) throw new Error('ENOENT')
+					return make(request)
+				},
+			},
+		})
+		try {
+			assert.equal((await app.signIn(app.browser())).status, 503)
+			missing = false
+			assert.equal((await app.signIn(app.browser())).status, 200)
+		} finally {
+			await app.close()
+		}
+	})
+
+	it('is called anew after a reload, also when the call before it has not answered yet', async () => {
+		const expiring = (jti: string) => new UnsecuredJWT().setJti(jti).setExpirationTime('300s').encode()
+		const answers: ((assertion: string) => void)[] = []
+		const assertion = createAssertionCache(
+			() => new Promise((resolve) => answers.push(resolve)),
+			'a client',
+			1000,
+		)
+		const before = assertion('https://example.com')
+		assertion.forget()
+		const anew = assertion('https://example.com')
+		answers[1]?.(expiring('new'))
+		assert.equal(decodeJwt(await anew).jti, 'new')
+		answers[0]?.(expiring('old'))
+		assert.equal(decodeJwt(await before).jti, 'old')
+		assert.equal(decodeJwt(await assertion('https://example.com')).jti, 'new')
+		assert.equal(answers.length, 2)
 	})
 
 	it('that fails is ERR_CLIENT_REJECTED, without its message', async () => {

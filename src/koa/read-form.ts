@@ -1,6 +1,7 @@
 import type { Context } from 'koa'
 import getRawBody from 'raw-body'
 import { BrokerError } from '../errors.js'
+import { withTimeout } from '../with-timeout.js'
 
 /** Bytes of a form post from the provider: a code and a session state are under 4 KiB. */
 const maxBytes = 56 * 1024
@@ -32,22 +33,16 @@ export async function readForm(ctx: Context): Promise<URLSearchParams> {
 			'ERR_CONFIG',
 			'Something has read the body of the request before msalRoutes, and has left no ctx.request.body.',
 		)
-	let timer: NodeJS.Timeout | undefined
 	try {
-		const late = new Promise<never>((_, reject) => {
-			timer = setTimeout(() => reject(bad(408, 'The request took too long to arrive.', ctx)), deadline)
-		})
-		const body = await Promise.race([
-			getRawBody(ctx.req, { ...(length !== '' && { length }), limit: maxBytes, encoding: 'utf8' }),
-			late,
-		])
-		return parse(body, ctx)
+		const body = getRawBody(ctx.req, { ...(length !== '' && { length }), limit: maxBytes, encoding: 'utf8' })
+		const late = () => {
+			throw bad(408, 'The request took too long to arrive.', ctx)
+		}
+		return parse(await withTimeout(body, deadline, late), ctx)
 	} catch (error) {
 		if (error instanceof BrokerError) throw error
 		const status = (error as { status?: number }).status === 413 ? 413 : 400
 		throw bad(status, status === 413 ? 'The request is too large.' : 'The request could not be read.', ctx)
-	} finally {
-		clearTimeout(timer)
 	}
 }
 
