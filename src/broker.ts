@@ -59,6 +59,7 @@ import type {
 	UserReference,
 	WireToken,
 } from './wire.js'
+import { withTimeout } from './with-timeout.js'
 import { WorkerPool } from './worker-pool.js'
 
 /** A sign-in that is done, or that was done before: the same form was posted twice. */
@@ -156,6 +157,9 @@ export class TokenBroker {
 	#metadata: Promise<ProviderMetadata> | undefined
 	/** In milliseconds of `performance.now()`; in the past for ever when the store answered last. */
 	#storeIsDownUntil = Number.NEGATIVE_INFINITY
+	/** Reloads that began, and the last of them whose credential is in use. */
+	#reloads = 0
+	#reloaded = 0
 	#reloading: { readonly at: number; readonly done: Promise<'done' | 'failed'> } | undefined
 	#closing: Promise<void> | undefined
 	#closed = false
@@ -637,20 +641,12 @@ export class TokenBroker {
 	}
 
 	/** Signing out does not wait for a provider that is down. */
-	async #endSessionEndpoint(): Promise<string | undefined> {
-		let timer: NodeJS.Timeout | undefined
-		const late = new Promise<undefined>((resolve) => {
-			timer = setTimeout(() => resolve(undefined), endSessionPatience)
-		})
+	#endSessionEndpoint(): Promise<string | undefined> {
 		const known = this.#provider().then(
 			(metadata) => metadata.endSessionEndpoint,
 			() => undefined,
 		)
-		try {
-			return await Promise.race([known, late])
-		} finally {
-			clearTimeout(timer)
-		}
+		return withTimeout(known, endSessionPatience, () => undefined)
 	}
 
 	/**
@@ -692,12 +688,18 @@ export class TokenBroker {
 	/**
 	 * Reads the application's credential anew, from its function or file: what is refused from then on is the new
 	 * one. Happens by itself when the file changes, and once when the provider refuses the credential.
-	 * @throws ERR_CONFIG when what comes is no credential: the old one stays
+	 * @throws ERR_CONFIG when what comes is no credential, or nothing comes within `network.timeout`: the old one stays
 	 */
 	async reload(): Promise<void> {
 		this.#assertion?.forget()
 		const { credential } = this.#settings.auth
-		if (credential.rolls) this.#pool.setCredential(await credential.load())
+		if (!credential.rolls) return
+		const turn = ++this.#reloads
+		const read = await credential.load()
+		// A read that was slower than a later one may be of before a roll.
+		if (turn < this.#reloaded) return
+		this.#reloaded = turn
+		this.#pool.setCredential(read)
 	}
 
 	/**

@@ -4,6 +4,7 @@ import { described, masked } from './described.js'
 import { BrokerError } from './errors.js'
 import { reason } from './network.js'
 import type { WireCredential } from './wire.js'
+import { withTimeout } from './with-timeout.js'
 
 /** A certificate credential. */
 export interface ClientCertificate {
@@ -22,7 +23,10 @@ export interface ClientCertificateFile {
 
 /** `auth`'s credential options, of which there is one. */
 export interface CredentialOptions {
-	/** The secret, or a function that reads it where it is kept, called at the start and by `broker.reload()`. */
+	/**
+	 * The secret, or a function that reads it where it is kept, called at the start and by `broker.reload()`. It has
+	 * `network.timeout`.
+	 */
 	readonly clientSecret?: string | (() => Promise<string>)
 	/** The certificate, a PEM file, or a function as for `clientSecret`. */
 	readonly clientCertificate?: ClientCertificate | ClientCertificateFile | (() => Promise<ClientCertificate>)
@@ -41,8 +45,14 @@ export interface CredentialSource {
 	readonly description: Readonly<Record<string, unknown>>
 }
 
-/** The source for checked options; with neither of the two, assertions of the application's own. */
-export function credentialSource({ clientSecret, clientCertificate }: CredentialOptions): CredentialSource {
+/**
+ * The source for checked options; with neither of the two, assertions of the application's own.
+ * @param timeout milliseconds that a function has
+ */
+export function credentialSource(
+	{ clientSecret, clientCertificate }: CredentialOptions,
+	timeout: number,
+): CredentialSource {
 	if (typeof clientSecret === 'string')
 		return fixed(toSecret(clientSecret), { clientSecret: masked(clientSecret) })
 	if (clientSecret)
@@ -50,7 +60,7 @@ export function credentialSource({ clientSecret, clientCertificate }: Credential
 			kind: 'secret',
 			rolls: true,
 			description: { clientSecret: described(clientSecret) },
-			load: async () => toSecret(await called(clientSecret, 'clientSecret')),
+			load: async () => toSecret(await called(clientSecret, 'clientSecret', timeout)),
 		}
 	if (!clientCertificate) return fixed({ kind: 'assertion' }, {})
 	if (typeof clientCertificate === 'function')
@@ -58,7 +68,7 @@ export function credentialSource({ clientSecret, clientCertificate }: Credential
 			kind: 'certificate',
 			rolls: true,
 			description: { clientCertificate: described(clientCertificate) },
-			load: async () => toCertificate(await called(clientCertificate, 'clientCertificate')),
+			load: async () => toCertificate(await called(clientCertificate, 'clientCertificate', timeout)),
 		}
 	if ('file' in clientCertificate) {
 		const { file } = clientCertificate
@@ -118,11 +128,13 @@ function fixed(credential: WireCredential, description: CredentialSource['descri
 }
 
 /** Neither the error's message nor what was returned is told: both may hold the secret. */
-async function called<T>(load: () => Promise<T>, name: string): Promise<T> {
+async function called<T>(load: () => Promise<T>, name: string, timeout: number): Promise<T> {
 	try {
-		return await load()
+		return await withTimeout(load(), timeout, () => {
+			throw new BrokerError('ERR_CONFIG', `auth.${name} has not answered within ${timeout} ms.`)
+		})
 	} catch (cause) {
-		throw unusable(name, cause)
+		throw cause instanceof BrokerError ? cause : unusable(name, cause)
 	}
 }
 

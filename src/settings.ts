@@ -670,10 +670,13 @@ function complete(data: z.infer<typeof shape>, ca: string | undefined): Settings
 			clientId: auth.clientId,
 			authority: auth.authority.replace(/\/+$/, ''),
 			redirectUri: new URL(auth.redirectUri),
-			credential: credentialSource({
-				...(auth.clientSecret !== undefined && { clientSecret: auth.clientSecret }),
-				...(auth.clientCertificate && { clientCertificate: auth.clientCertificate }),
-			}),
+			credential: credentialSource(
+				{
+					...(auth.clientSecret !== undefined && { clientSecret: auth.clientSecret }),
+					...(auth.clientCertificate && { clientCertificate: auth.clientCertificate }),
+				},
+				network.timeout,
+			),
 			...(auth.clientAssertion && { clientAssertion: auth.clientAssertion }),
 			knownAuthorities: auth.knownAuthorities,
 			...(auth.authorityMetadata !== undefined && { authorityMetadata: auth.authorityMetadata }),

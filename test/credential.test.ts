@@ -106,6 +106,58 @@ describe('a credential that is rolled', () => {
 		}
 	})
 
+	it('that does not come ends the start, or the reload, at the deadline; whoever was refused hears so', async () => {
+		const never = () => new Promise<never>(() => {})
+		const network = { caFile: world.caFile, timeout: 1000 }
+		const late = (error: BrokerError) => {
+			assert.equal(error.code, 'ERR_CONFIG')
+			assert.match(error.message, /auth\.client\w+ has not answered within 1000 ms/)
+			return true
+		}
+		for (const auth of [{ clientSecret: never }, { clientCertificate: never }])
+			await assert.rejects(createApplication(world, { auth, network }), late)
+		let hangs = false
+		const app = await createApplication(world, {
+			auth: { clientSecret: () => (hangs ? never() : Promise.resolve(clientSecrets.web)) },
+			network,
+		})
+		try {
+			assert.equal((await app.signIn(app.browser())).status, 200)
+			hangs = true
+			await assert.rejects(app.broker.reload(), late)
+			world.standIn.inject({ error: { error: 'invalid_client', code: 7000215 } })
+			await assert.rejects(
+				app.broker.acquireSilent(app.seen.session, { forceRefresh: true }),
+				code('ERR_CLIENT_REJECTED'),
+			)
+			assert.equal((await app.broker.acquireSilent(app.seen.session)).outcome, 'hit', 'the old one stays')
+		} finally {
+			await app.close()
+		}
+	})
+
+	it('that is read slowly does not replace what was read after it', async () => {
+		let arrive = (_: string) => {}
+		const slow = new Promise<string>((resolve) => {
+			arrive = resolve
+		})
+		const answers = [Promise.resolve('a secret of the start'), slow, Promise.resolve(clientSecrets.web)]
+		let reads = 0
+		const app = await createApplication(world, {
+			auth: { clientSecret: () => answers[reads++] ?? Promise.reject(new Error('one too many')) },
+		})
+		try {
+			const before = app.broker.reload()
+			await app.broker.reload()
+			arrive('a secret of before')
+			await before
+			assert.equal((await app.signIn(app.browser())).status, 200)
+			assert.equal(reads, 3)
+		} finally {
+			await app.close()
+		}
+	})
+
 	it('in a file is used when the file changes, without a restart', async () => {
 		const folder = await mkdtemp(join(tmpdir(), 'koa-msal-'))
 		const file = join(folder, 'client.pem')
