@@ -285,6 +285,8 @@ export class TokenBroker {
 		readonly heldTokens: number
 		/** Refreshed tokens that the store could not take yet. */
 		readonly unsaved: number
+		/** Sign-outs that the store could not be told of yet. */
+		readonly owedSignOuts: number
 		/** Threads that died, or were ended because they no longer answered. */
 		readonly workerFailures: number
 	} {
@@ -292,6 +294,7 @@ export class TokenBroker {
 			tasks: this.#pool.tasks,
 			heldTokens: this.#held.size,
 			unsaved: this.#unsaved.size,
+			owedSignOuts: this.#owed.size,
 			workerFailures: this.#pool.health.failures,
 		}
 	}
@@ -705,7 +708,8 @@ export class TokenBroker {
 	/**
 	 * Takes no more calls, waits for what is under way, stores what is not stored yet, ends the worker threads. That takes
 	 * as long as calls of the provider do: `network.timeout` and up to five seconds, when the provider hangs and Redis is
-	 * away. What has not had its turn within two seconds is `ERR_BROKER_CLOSED`.
+	 * away. What has not had its turn within two seconds is `ERR_BROKER_CLOSED`. Calls of APIs that have not begun to
+	 * answer have `network.timeout` more, and then bodies that are being read as long again.
 	 */
 	close(): Promise<void> {
 		this.#closing ??= this.#close()

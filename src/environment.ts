@@ -37,7 +37,11 @@ export function withEnvironment(
 	if (credentials.some((name) => given[name] !== undefined))
 		for (const name of credentials) delete fromEnvironment[name]
 	const redis = options.store === undefined ? first((from) => from('REDIS_URL') ?? from('REDIS')) : undefined
-	const cookieName = read('COOKIE_NAME')
+	const absoluteTimeout = read('MSAL_SESSION_ABSOLUTE_TIMEOUT')
+	const session = definedOnly({
+		cookieName: read('COOKIE_NAME'),
+		absoluteTimeout: absoluteTimeout && Number(absoluteTimeout),
+	})
 	const proxy = first((from) => from('HTTPS_PROXY') ?? from('https_proxy'))
 	const noProxy = first((from) => from('NO_PROXY') ?? from('no_proxy'))
 	const legacyCookie = read('MSAL_LEGACY_COOKIE')
@@ -48,7 +52,7 @@ export function withEnvironment(
 		...definedOnly({ secrets: listOf(read('MSAL_SECRETS')), profile: read('MSAL_PROFILE') }),
 		...definedOnly(options),
 		auth: { ...fromEnvironment, ...given },
-		...(cookieName !== undefined && { session: completed({ cookieName }, options.session) }),
+		...(Object.keys(session).length > 0 && { session: completed(session, options.session) }),
 		...(legacyCookie !== undefined && {
 			legacyCookie: completed({ name: legacyCookie }, options.legacyCookie),
 		}),

@@ -50,9 +50,9 @@ export interface RedisTokenStore {
 
 /**
  * Keeps sealed token blobs and sessions in Redis 7 or later (or Valkey): one server, Sentinel, or Cluster.
- * Each worker opens a connection of its own, and so
- * does the session middleware, with a deadline on every command. On another host, each of these takes a protection
- * away, and gives a warning when the broker starts: no TLS, `tls.rejectUnauthorized: false`, no password.
+ * Each worker opens a connection of its own, and the main thread two: for sessions and for notices of sign-outs; with a
+ * deadline on every command. Each of these takes a protection away, and gives a warning when the broker starts: on
+ * another host no TLS or no password; on any, `tls.rejectUnauthorized: false`.
  * @throws ERR_CONFIG when an option can't be copied to a thread, or the TLS options are wrong
  */
 export function redisTokenStore(source: RedisSource): RedisTokenStore {

@@ -137,7 +137,8 @@ export interface KoaMsalOptions {
 	/**
 	 * Called one after the other, and waited for, when somebody has signed in, before they are answered: to look them up,
 	 * or to put something into their session. One that throws refuses the sign-in, of which nothing stays. What it throws
-	 * is told to the application's log alone, except the message of a `BrokerError` with the code `ERR_FORBIDDEN`.
+	 * is told to the application's log alone, except the message of a `BrokerError` with the code `ERR_FORBIDDEN` or
+	 * `ERR_LOGIN_REJECTED`.
 	 */
 	readonly onSignedIn?: SignedInHook | readonly SignedInHook[]
 	/**
@@ -152,7 +153,7 @@ export interface KoaMsalOptions {
 	 */
 	readonly debug?: boolean
 	readonly pool?: {
-		/** Worker threads. Default: processor cores less one, at least one. */
+		/** Worker threads. Default: processor cores less one, from one to four. */
 		readonly threads?: number
 		/** Tasks that one worker runs at a time. Default 256. */
 		readonly concurrency?: number
@@ -169,11 +170,14 @@ export interface KoaMsalOptions {
 		readonly after?: number
 		/** Refreshes at the provider at a time, in this process; more wait. Default 128. */
 		readonly maxInFlight?: number
-		/** A process that dies while it refreshes a session keeps the others from it for this long. Default 10 s. */
+		/**
+		 * A process that dies while it refreshes a session keeps the others from it for this long and two seconds, which
+		 * together are better less than `pool.taskTimeout`. Default 10 s.
+		 */
 		readonly lease?: number
 	}
 	readonly network?: {
-		/** Deadline of one call to the provider or to Microsoft Graph. Default 10 seconds. */
+		/** Deadline of one call to the provider; calls of Microsoft Graph and APIs have `downstream.timeout`. Default 10 seconds. */
 		readonly timeout?: number
 		/**
 		 * PEM file of certificates that are trusted beside Node's own. It takes a protection away, and gives a warning at
@@ -367,7 +371,7 @@ const expectations: Record<string, string> = {
 	onError: "'page', 'throw' or a function (ctx, error) => …",
 	keepOnSignIn: 'a list of names of session data, like ["basket"]',
 	'session.idleTimeout': 'milliseconds, from 60000 to session.absoluteTimeout',
-	'session.absoluteTimeout': 'milliseconds, from 60000 to 90 days',
+	'session.absoluteTimeout': 'milliseconds, from 60000 to 7776000000 (MSAL_SESSION_ABSOLUTE_TIMEOUT)',
 	'session.cookieName': 'letters, digits, - and _ (COOKIE_NAME)',
 	logoutTargets: 'a list of local paths like ["/"]',
 	onSignedIn: 'a function, or a list of functions',
@@ -506,7 +510,9 @@ const shape = z.strictObject({
 	info: z.custom<InfoFields>(isInfo).default({}),
 	debug: z.boolean().default(false),
 	pool: section({
-		threads: whole(1, 64, Math.max(1, availableParallelism() - 1)),
+		// Node counts the cores of the host, also where a container has fewer (before 22.12, and below one in any version:
+		// libuv/libuv#4740, nodejs/node#59200). Four are more than a process has use for.
+		threads: whole(1, 64, Math.max(1, Math.min(4, availableParallelism() - 1))),
 		concurrency: whole(1, 1024, 256),
 		maxQueue: whole(1, 100_000, 1024),
 		taskTimeout: whole(100, 300_000, 15_000),
@@ -662,7 +668,8 @@ function complete(data: z.infer<typeof shape>, ca: string | undefined): Settings
 	const { serialiser = JSON } = data.downstream
 	if (secrets === undefined)
 		process.emitWarning(
-			'koa-msal: no secrets are set, so a random one is used and a restart signs everyone out. Set secrets (MSAL_SECRETS).',
+			'no secrets are set, so a random one is used and a restart signs everyone out. Set secrets (MSAL_SECRETS).',
+			'KoaMsalWarning',
 		)
 	const hash = createHash('sha256').update(auth.clientId).digest('hex')
 	const settings: Settings = {

@@ -4,11 +4,11 @@ import { Piscina } from 'piscina'
 import { BrokerError } from './errors.js'
 import { TaskQueue } from './task-queue.js'
 
-/** Heap of one worker, in MiB. A cache blob is under one MiB; a worker that needs this much is ill. */
+/** Heap of one worker for what is old, in MiB. A cache blob is under one MiB; a worker that needs this much is ill. */
 const workerHeap = 256
 
 /**
- * Of which, for what is young, in MiB: tasks that wait for the provider outlive many collections of a smaller one,
+ * And for what is young, in MiB: tasks that wait for the provider outlive many collections of a smaller one,
  * and are then collected with what is old, at several times the cost.
  */
 const workerYoungHeap = 96

@@ -152,6 +152,30 @@ describe('the command line (the original’s session_iter, session_clean and che
 		assert.match(stdout, /^1 +older than was asked for, ended$/m)
 	})
 
+	it('cleans by the age that sessions have where they end sooner', async () => {
+		const day = 86_400_000
+		const brief = await createApplication(world, {
+			secrets: [secret],
+			store: redisTokenStore({ path: redis.path }),
+			pool: { threads: 1 },
+			session: { absoluteTimeout: day },
+		})
+		try {
+			await brief.signIn(brief.browser(), people.grace.name)
+			const { stdout } = await koaMsalHere(['sessions', 'clean', '--older-than', '3', '--json'], {
+				...environment,
+				MSAL_SESSION_ABSOLUTE_TIMEOUT: String(day),
+			})
+			assert.equal(JSON.parse(stdout).older, 0, stdout)
+			assert.equal(
+				(await brief.broker.acquireSilent(brief.seen.session, { forceRefresh: true })).outcome,
+				'refreshed',
+			)
+		} finally {
+			await brief.close()
+		}
+	})
+
 	it('checks the settings and what they name', async () => {
 		const passed = await koaMsalCommand(['check', '--json'], environment)
 		assert.equal(passed.code, 0, passed.stdout + passed.stderr)

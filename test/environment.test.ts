@@ -93,12 +93,14 @@ describe('the environment (the original’s ENV.load)', () => {
 			MSAL_SECRETS: `${secret}, second-${secret}`,
 			COOKIE_NAME: 'portal',
 			MSAL_PROFILE: 'user+manager',
+			MSAL_SESSION_ABSOLUTE_TIMEOUT: '86400000',
 			HTTPS_PROXY: 'http://proxy.example:8080',
 		})
 		assert.equal(all.auth.authority, 'https://login.microsoftonline.us/common')
 		assert.deepEqual(all.auth.allowedTenants, ['a.example', 'b.example'])
 		assert.equal(all.secrets.length, 2)
 		assert.equal(all.session.cookieName, 'portal')
+		assert.equal(all.session.absoluteTimeout, 86_400_000)
 		assert.equal(all.profile, 'user+manager')
 		assert.equal(proxyOf(all), 'http://proxy.example:8080')
 		assert.equal(settings({ ...azure, MSAL_ALLOWED_TENANTS: 'any' }).auth.allowedTenants, 'any')
