@@ -3,6 +3,7 @@ import type { Worker } from 'node:worker_threads'
 import { Piscina } from 'piscina'
 import { BrokerError } from './errors.js'
 import { TaskQueue } from './task-queue.js'
+import { withTimeout } from './with-timeout.js'
 
 /** Heap of one worker for what is old, in MiB. A cache blob is under one MiB; a worker that needs this much is ill. */
 const workerHeap = 256
@@ -23,12 +24,15 @@ const failingTimeout = 2000
 const firstPause = 250
 const longestPause = 10_000
 
+/** Milliseconds that what runs has to end when its pool is closed. */
+const closingPatience = 30_000
+
 /** Under which piscina's queue sees something of a task; a thread never does. */
 const queueOptions = Piscina.queueOptionsSymbol
 const ofPromised = {}
 
-/** Threads that are told apart by their heartbeats. */
-const beatSlots = 256
+/** Threads of the process that are told apart by their heartbeats: its own are counted, too. */
+const beatSlots = 4096
 
 /** Milliseconds between two looks at each thread's heartbeat; it beats as often. */
 const lookInterval = 125
@@ -76,6 +80,10 @@ export class WorkerThreads {
 	readonly #watch: NodeJS.Timeout
 	/** How often each thread was looked at since its last heartbeat. */
 	readonly #silent = new WeakMap<Worker, { readonly beat: number; looks: number }>()
+	/** What each pool was given and has not ended. */
+	readonly #tasks = new WeakMap<Piscina, Set<Promise<unknown>>>()
+	/** Pools that end what they do, and then their threads. */
+	readonly #retiring = new Set<Promise<void>>()
 	readonly #closing = new AbortController()
 	#pool: Piscina
 	#started = false
@@ -138,13 +146,18 @@ export class WorkerThreads {
 					: 'A worker thread is missing.',
 				{ retryAfter: 1 },
 			)
+		const pool = this.#pool
+		const task: Promise<T> = pool.run(promised ? { ...message, [queueOptions]: ofPromised } : message)
+		const tasks = this.#tasks.get(pool)
 		this.#inFlight++
+		tasks?.add(task)
 		try {
-			return await this.#pool.run(promised ? { ...message, [queueOptions]: ofPromised } : message)
+			return await task
 		} catch (cause) {
 			throw translate(cause)
 		} finally {
 			this.#inFlight--
+			tasks?.delete(task)
 		}
 	}
 
@@ -153,7 +166,20 @@ export class WorkerThreads {
 		this.#closing.abort()
 		clearInterval(this.#watch)
 		await this.#recovery
-		await this.#pool.close()
+		this.#retire(this.#pool)
+		await Promise.all(this.#retiring)
+	}
+
+	/**
+	 * Ends a pool's threads when they have done what they do. piscina's own `close()` ends all of them as soon as so many
+	 * tasks have ended as there are threads, whichever ran them (5.3.2).
+	 */
+	#retire(pool: Piscina): void {
+		const done = Promise.allSettled(this.#tasks.get(pool) ?? []).then(() => {})
+		const ended = withTimeout(done, closingPatience, () => {})
+			.then(() => pool.destroy())
+			.finally(() => this.#retiring.delete(ended))
+		this.#retiring.add(ended)
 	}
 
 	#create(): Piscina {
@@ -164,6 +190,8 @@ export class WorkerThreads {
 			maxThreads: threads,
 			concurrentTasksPerWorker: concurrency,
 			taskQueue: new TaskQueue((task) => Reflect.get(task, queueOptions) === ofPromised),
+			// By default a task that was taken and found no room goes to the end of the queue.
+			stricterFIFO: true,
 			// The default freezes a worker's timers and sockets between tasks.
 			atomics: 'disabled',
 			recordTiming: false,
@@ -174,6 +202,7 @@ export class WorkerThreads {
 			env: {},
 			resourceLimits: { maxOldGenerationSizeMb: workerHeap, maxYoungGenerationSizeMb: workerYoungHeap },
 		})
+		this.#tasks.set(pool, new Set())
 		// Without a listener an error in an idle worker ends the process. piscina replaces the worker.
 		pool.on('error', () => {})
 		pool.on('workerDestroy', () => {
@@ -229,7 +258,7 @@ export class WorkerThreads {
 				await this.#prove(next)
 				const old = this.#pool
 				this.#pool = next
-				old.close().catch(() => {})
+				this.#retire(old)
 				return
 			} catch {
 				await giveUp(next)

@@ -99,6 +99,24 @@ describe('the worker pool', () => {
 		await pool.close()
 	})
 
+	it('has what waits for a full thread run in turns, each kind in the order that it came', async () => {
+		const pool = await startFixture({ concurrency: 1 })
+		const busy = order(pool, 'sleep 200')
+		await sleep(50)
+		const done: string[] = []
+		const numbers = [1, 2, 3, 4, 5]
+		await Promise.all([
+			busy,
+			...numbers.map((n) => order(pool, '').then(() => done.push(`new ${n}`))),
+			...numbers.map((n) => order(pool, '', true).then(() => done.push(`promised ${n}`))),
+		])
+		assert.deepEqual(
+			done,
+			numbers.flatMap((n) => [`new ${n}`, `promised ${n}`]),
+		)
+		await pool.close()
+	})
+
 	it('shows workers nothing of the environment', async () => {
 		const pool = await startFixture()
 		const { environment } = (await order(pool, '')) as unknown as { environment: string[] }
@@ -113,5 +131,13 @@ describe('the worker pool', () => {
 		await assert.rejects(order(pool, ''), code('ERR_BROKER_CLOSED'))
 		await running
 		await closing
+	})
+
+	it('lets the tasks of all threads finish when it is closed, however long after the first', async () => {
+		const pool = await startPair()
+		const running = [50, 400].map((ms) => order(pool, `sleep ${ms}`))
+		await sleep(20)
+		await pool.close()
+		await Promise.all(running)
 	})
 })

@@ -122,6 +122,30 @@ describe('worker threads', { timeout: 60_000 }, () => {
 		}
 	})
 
+	it('that are replaced all together end what they do before, each of it', async () => {
+		const folder = mkdtempSync(join(tmpdir(), 'koa-msal-'))
+		const obstacle = join(folder, 'obstacle')
+		await start(
+			'unloadable-worker',
+			{ threads: 3, concurrency: 1, taskTimeout: 20_000 },
+			{ namespace: obstacle },
+		)
+		try {
+			await Promise.all(Array.from({ length: 12 }, () => order(pool, 'sleep 100')))
+			writeFileSync(obstacle, '')
+			await assert.rejects(order(pool, 'exit'), failed)
+			for (const end = performance.now() + 5000; pool.health.threads !== 2; await sleep(10))
+				assert.ok(performance.now() < end, `${pool.health.threads} threads`)
+			// The pool that takes the place of theirs is there long before the second of them ends.
+			const running = [1500, 6000].map((ms) => order(pool, `sleep ${ms}`))
+			rmSync(obstacle)
+			await Promise.all(running)
+			assert.equal(pool.health.threads, 3)
+		} finally {
+			rmSync(folder, { recursive: true, force: true })
+		}
+	})
+
 	it('are closed while none loads', async () => {
 		const folder = mkdtempSync(join(tmpdir(), 'koa-msal-'))
 		const obstacle = join(folder, 'obstacle')

@@ -27,8 +27,8 @@ export function startPool(
 }
 
 /** Has a worker do something. */
-export function order(pool: WorkerPool, what: string): Promise<unknown> {
-	return pool.run('acquire', {
+export function order(pool: WorkerPool, what: string, promised = false): Promise<unknown> {
+	const params = {
 		partition: '',
 		homeAccountId: '',
 		scopes: [],
@@ -36,5 +36,6 @@ export function order(pool: WorkerPool, what: string): Promise<unknown> {
 		lease: 'never',
 		sentAt: 0,
 		correlationId: what,
-	})
+	} as const
+	return pool.within(pool.begin('acquire', params, promised))
 }
