@@ -525,6 +525,25 @@ describe('import: the sessions of aiohttp_msal', () => {
 		for (const cookies of [legacy(id), refused.own]) assert.equal((await visit(cookies)).status, 401)
 	})
 
+	it('lets nobody in whom onSignedIn refuses, also when the application’s listener of errors throws', async () => {
+		const id = await put(pythonRecord(pythonCache(await tokensOf('Ada Lovelace'))))
+		await runImport()
+		const visitor = await visit({}, '/keep?value=a-basket')
+		onSignedIn = () => Promise.reject(new Error('no'))
+		const listener = ({ code }: BrokerError) => {
+			if (code === 'ERR_LOGIN_REJECTED') throw new Error('a listener that fails')
+		}
+		app.app.prependListener('error', listener)
+		const refused = await visit({ ...legacy(id), ...visitor.own }).finally(() =>
+			app.app.off('error', listener),
+		)
+		assert.equal(refused.status, 500)
+		onSignedIn = undefined
+		assert.equal((await visit(refused.own)).status, 401)
+		assert.deepEqual(await partitions(), [])
+		assert.equal((await visit(refused.own, '/kept')).body, JSON.stringify({ kept: 'a-basket' }))
+	})
+
 	it('does not ask Redis for what is no id of the original’s, and keeps what a visitor has', async () => {
 		for (const value of ['', 'x', '../../etc/passwd', '*', newId().toUpperCase(), `${newId()}0`])
 			assert.deepEqual([(await visit(legacy(value))).status, (await visit(legacy(value))).expired], [401, []])

@@ -107,11 +107,11 @@ async function enter(ctx: Context, login: Login, { ticket, claims }: Exchanged):
 		await renew({ ...kept, msal: ticket, msalClaims: claims })
 		await admit(ctx, login, ticket.account)
 	} catch (error) {
-		ctx.app.emit('error', error, ctx)
 		try {
 			await sessionAccess(ctx, session).renew(data)
 		} finally {
-			await broker.signOut({ msal: ticket })
+			// Told last: a listener of the application's that throws would leave the person in their session.
+			await broker.signOut({ msal: ticket }).finally(() => ctx.app.emit('error', error, ctx))
 		}
 	}
 }
