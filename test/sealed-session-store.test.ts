@@ -3,6 +3,7 @@ import { after, before, beforeEach, describe, it } from 'node:test'
 import redisStore from 'koa-redis'
 import type { Browser } from '../dev/cookie-jar-browser.js'
 import { people } from '../dev/people.js'
+import { MapStore } from '../examples/existing-app/map-store.js'
 import { BrokerError, redisTokenStore, sealedSessionStore } from '../src/index.js'
 import type { World } from './support/application.js'
 import { startRedis, type TestRedis } from './support/redis.js'
@@ -124,6 +125,79 @@ describe('sealedSessionStore on koa-redis', () => {
 		} finally {
 			await rolled.close()
 		}
+	})
+
+	describe('on a store that does not answer', () => {
+		const unavailable = (error: unknown) =>
+			error instanceof BrokerError && error.code === 'ERR_STORE_UNAVAILABLE'
+		const turn = () => new Promise(setImmediate)
+
+		/** Its first write is held until the gate opens. */
+		const holding = (held: Promise<unknown>) => {
+			const store = new MapStore()
+			let isFirst = true
+			const sealed = sealedSessionStore(
+				{
+					get: (key) => store.get(key),
+					set: async (key, session, maxAge) => {
+						const waits = isFirst
+						isFirst = false
+						if (waits) await held
+						await store.set(key, session, maxAge)
+					},
+					destroy: (key) => store.destroy(key),
+				},
+				shop.broker,
+			)
+			return { store, sealed }
+		}
+
+		it('is not waited for by all that comes after', { timeout: 5000 }, async (t) => {
+			const { store, sealed } = holding(new Promise(() => {}))
+			t.mock.timers.enable({ apis: ['setTimeout'] })
+			const lost = assert.rejects(sealed.set('key', { basket: ['lamp'] }, 60_000, { ctx: {} }), unavailable)
+			const next = sealed.set('key', { basket: ['table'] }, 60_000, { ctx: {} })
+			const left = sealed.destroy('key', { ctx: {} })
+			await turn()
+			t.mock.timers.tick(4999)
+			await turn()
+			assert.equal(store.entries.size, 0, 'one that is slow has its turn')
+			t.mock.timers.tick(1)
+			await lost
+			await next
+			await left
+			assert.equal(store.entries.size, 0)
+		})
+
+		for (const fails of [false, true])
+			it(`gets nothing back when it answers at last${fails ? ', with an error' : ''}`, async (t) => {
+				const answers = gate()
+				const { store, sealed } = holding(
+					fails ? answers.opened.then(() => Promise.reject(new Error('down'))) : answers.opened,
+				)
+				t.mock.timers.enable({ apis: ['setTimeout'] })
+				const lost = assert.rejects(sealed.set('key', { basket: [] }, 60_000, { ctx: {} }), unavailable)
+				await turn()
+				t.mock.timers.tick(5000)
+				await lost
+				await sealed.destroy('key', { ctx: {} })
+				answers.open()
+				for (let i = 0; i < 5; i++) await turn()
+				assert.equal(store.entries.size, 0)
+			})
+
+		it('loses nothing that is still somebody’s when it answers at last', async (t) => {
+			const answers = gate()
+			const { store, sealed } = holding(answers.opened)
+			t.mock.timers.enable({ apis: ['setTimeout'] })
+			const lost = assert.rejects(sealed.set('key', { basket: [] }, 60_000, { ctx: {} }), unavailable)
+			await turn()
+			t.mock.timers.tick(5000)
+			await lost
+			answers.open()
+			for (let i = 0; i < 5; i++) await turn()
+			assert.equal(store.entries.size, 1)
+		})
 	})
 
 	it('needs a koa-session that tells the request', async () => {

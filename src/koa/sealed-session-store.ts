@@ -5,6 +5,7 @@ import { createSealer } from '../sealing.js'
 import { ticketOf } from '../session.js'
 import { Turns } from '../turns.js'
 import { leaveCookie } from './cookies.js'
+import { patientStore } from './patient-store.js'
 import { parseJson, restoreData, type SessionData } from './session-data.js'
 
 /** What koa-session says to its store beside key and contents. */
@@ -58,7 +59,8 @@ const surplus = 10_000
  * (AES-256-GCM, bound to its key), and what has ended does not come back. A slow request that ends after a sign-out,
  * or after a sign-in that gave the session a new id, neither stores its session again nor touches the cookie; a
  * session whose tokens were signed out anywhere is over, with all its data, when it is next asked for. Sessions that
- * were stored without a seal are not read: whoever has one begins anew.
+ * were stored without a seal are not read: whoever has one begins anew. Each call of the store has five seconds, and is
+ * `ERR_STORE_UNAVAILABLE` then; what it writes later brings nothing back either.
  * @param store the application's store; its keys and times to live stay what they are
  * @param broker whose `secrets` seal
  * @example
@@ -68,6 +70,7 @@ const surplus = 10_000
  * ```
  */
 export function sealedSessionStore(store: SessionStore, broker: TokenBroker): SealedSessionStore {
+	const patient = patientStore(store)
 	const { secrets, auth } = TokenBroker.settingsOf(broker)
 	const sealer = createSealer(secrets, auth.clientId)
 	// One look and the write after it at a time: nothing ends a session between them, in this process.
@@ -87,7 +90,7 @@ export function sealedSessionStore(store: SessionStore, broker: TokenBroker): Se
 	}
 
 	const read: Read = async (key, maxAge, options) => {
-		const sealed = sealedTextOf(await store.get(key, maxAge, options))
+		const sealed = sealedTextOf(await patient.get(key, maxAge, options))
 		if (sealed === undefined) return undefined
 		const opened = sealed === '' ? undefined : sealer.open(purpose, key, sealed)
 		if (!opened?.ok) {
@@ -97,12 +100,12 @@ export function sealedSessionStore(store: SessionStore, broker: TokenBroker): Se
 					'KoaMsalWarning',
 				)
 			warned = true
-			if (opened?.reason === 'damaged') await store.destroy(key, options)
+			if (opened?.reason === 'damaged') await patient.destroy(key, options)
 			return undefined
 		}
 		const data = restored(opened.plaintext)
 		if (!data) {
-			await store.destroy(key, options)
+			await patient.destroy(key, options)
 			return undefined
 		}
 		// Else a session that is only read would end when the older secret is taken away.
@@ -124,8 +127,8 @@ export function sealedSessionStore(store: SessionStore, broker: TokenBroker): Se
 		const lifetime = typeof data._expire === 'number' ? data._expire - Date.now() + surplus : maxAge
 		turns
 			.take(key, async () => {
-				if (sealedTextOf(await store.get(key, maxAge, options)) === before)
-					await store.set(key, seal(key, data), lifetime, options)
+				if (sealedTextOf(await patient.get(key, maxAge, options)) === before)
+					await patient.set(key, seal(key, data), lifetime, options)
 			})
 			// The next request tries again.
 			.catch(() => {})
@@ -141,7 +144,7 @@ export function sealedSessionStore(store: SessionStore, broker: TokenBroker): Se
 			const data = await read(key, maxAge, options)
 			if (!data) return undefined
 			if (await isOver(data)) {
-				await store.destroy(key, options)
+				await patient.destroy(key, options)
 				return undefined
 			}
 			loaded.add(key)
@@ -150,9 +153,9 @@ export function sealedSessionStore(store: SessionStore, broker: TokenBroker): Se
 		async set(key, session, maxAge, options) {
 			const request = requestOf(options)
 			await turns.take(key, async () => {
-				if (request.loaded.has(key) && !(await store.get(key, maxAge, options))) request.ended = true
+				if (request.loaded.has(key) && !(await patient.get(key, maxAge, options))) request.ended = true
 				if (request.ended) return leaveSessionCookie(request.ctx)
-				await store.set(key, seal(key, session), maxAge, options)
+				await patient.set(key, seal(key, session), maxAge, options)
 				request.loaded.add(key)
 			})
 		},
@@ -161,8 +164,8 @@ export function sealedSessionStore(store: SessionStore, broker: TokenBroker): Se
 			const request = options.ctx ? requestOf(options) : undefined
 			await turns.take(key, async () => {
 				// A new id for a session that is gone (`regenerate()`) would bring it back.
-				if (request?.loaded.delete(key) && !(await store.get(key, 0, options))) request.ended = true
-				await store.destroy(key, options)
+				if (request?.loaded.delete(key) && !(await patient.get(key, 0, options))) request.ended = true
+				await patient.destroy(key, options)
 			})
 		},
 	}
