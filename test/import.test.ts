@@ -507,9 +507,10 @@ describe('import: the sessions of aiohttp_msal', () => {
 	it('lets nobody in whom onSignedIn refuses, who stays the visitor that they were', async () => {
 		const id = await put(pythonRecord(pythonCache(await tokensOf('Ada Lovelace'))))
 		await runImport()
-		const visitor = await visit({}, '/keep?value=a-basket')
+		const visitor = await visit({}, '/keep?value=a&value=basket')
 		onSignedIn = ({ session }) => {
 			session.secret = 'of Ada'
+			;(session.kept as string[]).push('of Ada')
 			throw new Error('no')
 		}
 		const refused = await visit({ ...legacy(id), ...visitor.own })
@@ -520,7 +521,7 @@ describe('import: the sessions of aiohttp_msal', () => {
 			['ERR_LOGIN_REJECTED', 'ERR_SIGNED_OUT'],
 		)
 		assert.deepEqual(await client.keys(`${where('').namespace}:t:*`), [])
-		assert.equal((await visit(refused.own, '/kept')).body, JSON.stringify({ kept: 'a-basket' }))
+		assert.equal((await visit(refused.own, '/kept')).body, JSON.stringify({ kept: ['a', 'basket'] }))
 		onSignedIn = undefined
 		for (const cookies of [legacy(id), refused.own]) assert.equal((await visit(cookies)).status, 401)
 	})

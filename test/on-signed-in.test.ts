@@ -9,6 +9,7 @@ import { startRedis, type TestRedis } from './support/redis.js'
 import { sessionOptions } from './support/session-application.js'
 
 const secrets = ['a test secret of more than 32 bytes: 0123456789']
+const typed = { method: 'GET', crossSite: false, topLevel: true } as const
 const canary = 'a detail of the application: <b>7f3a</b>'
 
 describe('onSignedIn (login_callback)', () => {
@@ -168,6 +169,36 @@ describe('onSignedIn (login_callback)', () => {
 			assert.equal((await post(cookies)).status, 403)
 			hooks = []
 			for (const cookie of [cookies, '']) assert.equal((await post(cookie)).status, 400, cookie)
+		})
+
+	for (const kind of ['Redis', 'memory'] as const)
+		it(`leaves a visitor what they had, under a new id, and nothing of who was refused (${kind})`, async () => {
+			const app = kind === 'Redis' ? onRedis : inMemory
+			const browser = openBrowser()
+			await browser.get(`${app.origin}/keep?value=a&value=basket`)
+			const [planted] = sessionOf(browser)
+			const old = browser.jar.headerFor(new URL(app.origin), typed)
+			hooks = [
+				({ session }) => {
+					session.secret = 'of Ada'
+					;(session.kept as string[]).push('of Ada')
+					throw new Error('no')
+				},
+			]
+			assert.equal((await app.signIn(browser)).status, 403)
+			const [cookie, ...more] = sessionOf(browser)
+			assert.deepEqual(more, [])
+			assert.notEqual(cookie?.value, planted?.value)
+			assert.equal((await browser.get(`${app.origin}/token`)).status, 401)
+			await browser.get(`${app.origin}/kept`)
+			assert.deepEqual(app.seen.session, { kept: ['a', 'basket'] })
+			const before = await fetch(`${app.origin}/kept`, { headers: { cookie: old } })
+			assert.deepEqual(await before.json(), { kept: null }, 'the old one opens nothing')
+			hooks = []
+			await browser.follow(`${app.origin}/user/login`)
+			assert.equal((await browser.get(`${app.origin}/token`)).status, 200)
+			const { kept } = (await browser.get(`${app.origin}/kept`)).json<{ kept: string[] }>()
+			assert.deepEqual(kept, ['a', 'basket'])
 		})
 
 	it('ends the session of who was signed in before: they have just proved to be somebody else', async () => {

@@ -8,8 +8,8 @@ import type { Login } from './login.js'
 import { readForm, single } from './read-form.js'
 import { toLocalPath } from './return-to.js'
 import { endRound } from './rounds.js'
-import { type SessionAccess, sessionAccess } from './session-access.js'
-import { keptFor, type SessionData } from './session-data.js'
+import { sessionAccess } from './session-access.js'
+import { copyOf, keptFor, type SessionData } from './session-data.js'
 import { accountOf } from './signed-in.js'
 import type { BrowserTransaction } from './transactions.js'
 
@@ -36,17 +36,20 @@ export async function callback(
 		)
 	}
 	const signIn = await login.broker.acquireByCode(answer, transaction)
-	if (!signIn.repeated)
+	if (!signIn.repeated) {
+		let visitors: SessionData = {}
 		try {
-			const { sessionId, partition } = transaction
-			const id = await enter(ctx, login, signIn, sessionId, partition)
+			const before = await leave(ctx, login, transaction)
+			visitors = before.msal === undefined ? copyOf(before) : {}
+			const id = await enter(ctx, login, signIn, before)
 			await admit(ctx, login, signIn.ticket.account)
 			const session = { partition: signIn.ticket.partition, ...(id !== undefined && { sessionId: id }) }
 			login.transactions.startFrom(ctx, transaction, session, transaction.returnTo)
 		} catch (failure) {
-			await undo(ctx, login, signIn.ticket, transaction.state)
+			await undo(ctx, login, signIn.ticket, transaction.state, visitors)
 			throw failure
 		}
+	}
 	if (transaction.round !== undefined) endRound(ctx, login.settings, transaction.round)
 	sendTo(ctx, signIn.repeated ? signIn.returnTo : transaction.returnTo)
 }
@@ -80,47 +83,67 @@ async function end({ broker }: Login, transactions: readonly BrowserTransaction[
 }
 
 /**
- * Signs the person in under a new session id, and ends every session this one replaces.
- * @returns the id, where it is known
+ * Ends every session that the sign-in takes the place of.
+ * @returns what the one holds that it started from
  */
-async function enter(
+async function leave(
 	ctx: Context,
-	{ broker, settings, session }: Login,
-	{ ticket, claims }: Extract<SignIn, { repeated: false }>,
-	startedFrom: string | undefined,
-	replaced: string | undefined,
-): Promise<string | undefined> {
+	{ broker, session }: Login,
+	{ sessionId: startedFrom, partition: replaced }: BrowserTransaction,
+): Promise<SessionData> {
 	const access = sessionAccess(ctx, session)
-	const before = startedFrom === undefined ? {} : await leave(access, startedFrom)
+	const before = (startedFrom !== undefined && (await access.read(startedFrom))) || {}
+	if (startedFrom !== undefined) await access.end(startedFrom)
 	// In query mode the request brings a session as well: mostly the one the sign-in started from. It is ended here
 	// and not by the sign-out below, after which this request could begin no other.
 	const own = ticketOf(session(ctx))
 	if (access.id !== undefined && access.id !== startedFrom) await access.end(access.id)
 	for (const left of [ticketOf(before), own])
 		if (left && left.partition !== replaced) await broker.signOut({ msal: left })
-
-	const kept = keptFor(ticket, before, settings.keepOnSignIn)
-	return access.renew({ ...kept, msal: ticket, msalClaims: claims })
+	return before
 }
 
-async function leave(access: SessionAccess, id: string): Promise<SessionData> {
-	const data = await access.read(id)
-	await access.end(id)
-	return data ?? {}
+/**
+ * Signs the person in under a new session id.
+ * @returns that, where it is known
+ */
+function enter(
+	ctx: Context,
+	{ settings, session }: Login,
+	{ ticket, claims }: Extract<SignIn, { repeated: false }>,
+	before: SessionData,
+): Promise<string | undefined> {
+	const kept = keptFor(ticket, before, settings.keepOnSignIn)
+	return sessionAccess(ctx, session).renew({ ...kept, msal: ticket, msalClaims: claims })
 }
 
 /** Nothing stays of a sign-in that did not come about: no session, no tokens, and no second post of its form succeeds. */
 async function undo(
 	ctx: Context,
-	{ broker, session }: Login,
+	login: Login,
 	ticket: SessionTicket,
 	state: string,
+	visitors: SessionData,
 ): Promise<void> {
-	const undone = await Promise.allSettled([
-		TokenBroker.undoSignIn(broker, ticket, state),
-		(async () => sessionAccess(ctx, session).drop())(),
-	])
-	for (const one of undone) if (one.status === 'rejected') ctx.app.emit('error', one.reason, ctx)
+	// One after the other: with the tokens a session ends that has them, and one that has ended is given no new id.
+	const steps = [
+		() => giveBack(ctx, login, visitors),
+		() => TokenBroker.undoSignIn(login.broker, ticket, state),
+	]
+	const failures: unknown[] = []
+	for (const step of steps) await step().catch((failure: unknown) => failures.push(failure))
+	for (const failure of failures) ctx.app.emit('error', failure, ctx)
+}
+
+/** Ends the session of who is not let in. What they had as a visitor, they have as a visitor, under an id of its own. */
+async function giveBack(ctx: Context, { session }: Login, visitors: SessionData): Promise<void> {
+	if (Object.keys(visitors).length === 0) return sessionAccess(ctx, session).drop()
+	try {
+		await sessionAccess(ctx, session).renew(visitors)
+	} catch (failure) {
+		await sessionAccess(ctx, session).drop()
+		throw failure
+	}
 }
 
 function sendTo(ctx: Context, path: string): void {

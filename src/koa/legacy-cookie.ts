@@ -8,7 +8,7 @@ import { readCookieValues } from './cookies.js'
 import { isCrossSite } from './cross-site.js'
 import type { Login } from './login.js'
 import { sessionAccess } from './session-access.js'
-import { keptFor } from './session-data.js'
+import { copyOf, keptFor } from './session-data.js'
 
 /** What aiohttp_session makes of an id: `uuid.uuid4().hex`. */
 const sessionId = /^[0-9a-f]{32}$/
@@ -102,13 +102,14 @@ async function accept(
 async function enter(ctx: Context, login: Login, { ticket, claims }: Exchanged): Promise<void> {
 	const { broker, session, settings } = login
 	const { data, renew } = sessionAccess(ctx, session)
+	const visitors = copyOf(data)
 	try {
 		const kept = keptFor(ticket, data, settings.keepOnSignIn)
 		await renew({ ...kept, msal: ticket, msalClaims: claims })
 		await admit(ctx, login, ticket.account)
 	} catch (error) {
 		try {
-			await sessionAccess(ctx, session).renew(data)
+			await sessionAccess(ctx, session).renew(visitors)
 		} finally {
 			// Told last: a listener of the application's that throws would leave the person in their session.
 			await broker.signOut({ msal: ticket }).finally(() => ctx.app.emit('error', error, ctx))

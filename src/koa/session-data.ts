@@ -90,6 +90,18 @@ function isTooDeep(session: object): boolean {
 }
 
 /**
+ * A copy of data to go back to: what is done to the session meanwhile, at any level, is not in it. Of what is no data,
+ * and no store could keep, there is none.
+ */
+export function copyOf(data: SessionData): SessionData {
+	try {
+		return structuredClone(data)
+	} catch {
+		return {}
+	}
+}
+
+/**
  * What of a session stays when somebody signs in to it: everything where it is theirs or was nobody's, else what the
  * application names.
  */
