@@ -47,7 +47,7 @@ export interface CredentialSource {
 
 /**
  * The source for checked options; with neither of the two, assertions of the application's own.
- * @param timeout milliseconds that a function has
+ * @param timeout milliseconds that a function or a file has
  */
 export function credentialSource(
 	{ clientSecret, clientCertificate }: CredentialOptions,
@@ -77,7 +77,8 @@ export function credentialSource(
 			rolls: true,
 			file,
 			description: { clientCertificate: { file: described(file) } },
-			load: async () => toCertificate(readCertificate(await pemOf(file))),
+			load: async () =>
+				toCertificate(readCertificate(await called(() => pemOf(file), 'clientCertificate', timeout))),
 		}
 	}
 	const { thumbprintSha256, privateKey, x5c } = clientCertificate

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { spawnSync } from 'node:child_process'
+import { mkdtemp, open, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
@@ -133,6 +134,32 @@ describe('a credential that is rolled', () => {
 			assert.equal((await app.broker.acquireSilent(app.seen.session)).outcome, 'hit', 'the old one stays')
 		} finally {
 			await app.close()
+		}
+	})
+
+	it('in a file that does not come any more stays what it was, after the deadline', async () => {
+		const folder = await mkdtemp(join(tmpdir(), 'koa-msal-'))
+		const file = join(folder, 'client.pem')
+		const { privateKey, certificate } = world.certificate
+		await writeFile(file, `${privateKey}\n${certificate}`)
+		const app = await createApplication(world, {
+			auth: { clientId: clientIds.certificate, clientCertificate: { file } },
+			network: { caFile: world.caFile, timeout: 1000 },
+		})
+		try {
+			// Nobody writes to it, as on a share that is away.
+			await rm(file)
+			assert.equal(spawnSync('mkfifo', [file]).status, 0)
+			await assert.rejects(
+				Promise.race([app.broker.reload(), sleep(3000)]),
+				/auth\.clientCertificate has not answered within 1000 ms/,
+			)
+			assert.equal((await app.signIn(app.browser())).status, 200)
+		} finally {
+			// Who reads it keeps a thread, and the process.
+			await (await open(file, 'r+')).close()
+			await app.close()
+			await rm(folder, { recursive: true })
 		}
 	})
 
