@@ -12,6 +12,7 @@ import { type Acquisition, publishAcquisition } from './diagnostics.js'
 import { createDownstream, type DownstreamCall } from './downstream.js'
 import { BrokerError } from './errors.js'
 import { type Health, HealthChecks } from './health.js'
+import { monotonic } from './monotonic.js'
 import { createHttp, type StreamingHttp } from './network.js'
 import { acquireOutOfBand, type OutOfBandRequest } from './out-of-band.js'
 import { Outbox } from './outbox.js'
@@ -371,16 +372,18 @@ export class TokenBroker {
 		const unheard = Number.isFinite(heardSince) && held.askedAt < heardSince
 		if (unheard || now - held.askedAt >= confirmationInterval) {
 			held.askedAt = now
-			held.answered = this.#confirm(partition)
+			const asked = this.#confirm(partition)
 				.then((lives) => {
-					if (lives) held.confirmedAt = now
-					else held.askedAt = now - confirmationInterval + storeIsDownFor
+					// It may have been asked once more since.
+					if (lives) held.confirmedAt = Math.max(held.confirmedAt, now)
+					else if (held.answered === asked) held.askedAt = now - confirmationInterval + storeIsDownFor
 				})
 				.finally(() => {
-					held.answered = undefined
+					if (held.answered === asked) held.answered = undefined
 				})
+			held.answered = asked
 			// Who comes too late to be told has lost the token all the same.
-			held.answered.catch(() => {})
+			asked.catch(() => {})
 		}
 		const { answered } = held
 		if (!answered) return
@@ -468,6 +471,8 @@ export class TokenBroker {
 			const code = await this.#codeOf(answer, transaction)
 			await this.#signInSlots.take(signInPatience)
 			try {
+				// The code is not used yet: another process may do it.
+				if (this.#closing) throw closed()
 				return await this.#redeem(code, transaction, correlationId)
 			} finally {
 				this.#signInSlots.give()
@@ -515,6 +520,7 @@ export class TokenBroker {
 							transaction: used,
 							returnTo: use.returnTo,
 							until: Date.now() + pool.taskTimeout,
+							deadline: monotonic() + pool.taskTimeout,
 							lifetime: transactionLifetime,
 						},
 					}),
@@ -621,7 +627,7 @@ export class TokenBroker {
 		const ticket = ticketOf(session)
 		const [endSessionEndpoint] = await Promise.all([
 			this.#endSessionEndpoint(),
-			ticket && this.#runs(this.#endPartition(ticket.partition, ticket.account)),
+			ticket && this.#endPartition(ticket.partition, ticket.account),
 		])
 		return endSessionEndpoint === undefined ? {} : { endSessionEndpoint }
 	}
@@ -633,14 +639,13 @@ export class TokenBroker {
 		this.#forget(partition)
 		if (store.kind === 'memory') return
 		const whose = account ? { account } : {}
-		try {
-			await this.#pool.run('signOut', { partition, ...whose })
-		} catch (error) {
+		const told = this.#pool.run('signOut', { partition, ...whose }).catch((error) => {
 			this.#owed.keep(partition, whose)
 			// What was asked for meanwhile found it alive.
 			this.#forget(partition)
 			throw error
-		}
+		})
+		await this.#runs(told)
 	}
 
 	/** Signing out does not wait for a provider that is down. */
@@ -719,13 +724,20 @@ export class TokenBroker {
 	async #close(): Promise<void> {
 		const ending = setTimeout(() => this.#flights.endWaits(closed()), closingPatience)
 		await this.#flights.settled()
-		await Promise.allSettled(this.#running)
+		await this.#settled()
 		clearTimeout(ending)
-		await Promise.all([this.#unsaved.close(), this.#owed.close()])
 		this.#closed = true
+		// What was signed out meanwhile.
+		if (this.#running.size > 0) await this.#settled()
 		await this.#pool.close()
 		await Promise.all([this.#http.close(), this.#notices?.close(), ...this.#closeToo.map((close) => close())])
 		this.#held.clear()
+	}
+
+	/** Waits for what is under way, and for what that begins; then the store is told what it was not told yet. */
+	async #settled(): Promise<void> {
+		while (this.#running.size > 0) await Promise.allSettled(this.#running)
+		await Promise.all([this.#unsaved.close(), this.#owed.close()])
 	}
 
 	#acquire(ticket: SessionTicket, scopes: NormalisedScopes, request: SilentRequest, replaces?: number) {
@@ -748,7 +760,7 @@ export class TokenBroker {
 						forceRefresh,
 						...(replaces !== undefined && { replaces }),
 						...how,
-						sentAt: performance.timeOrigin + performance.now(),
+						sentAt: monotonic(),
 						correlationId: request.correlationId ?? randomUUID(),
 						...(request.claims !== undefined && { claims: request.claims }),
 						...(stored && { stored }),
@@ -788,14 +800,7 @@ export class TokenBroker {
 				throw error
 			})
 			if (flight.abandoned) throw new BrokerError('ERR_SIGNED_OUT', 'The session was signed out meanwhile.')
-			publishAcquisition(() => ({
-				outcome: result.outcome,
-				duration: performance.now() - started,
-				joined: flight.joined,
-				queued: result.queued,
-				...(result.leaseWait !== undefined && { leaseWait: result.leaseWait }),
-			}))
-			return this.#keep(
+			const token = this.#keep(
 				partition,
 				result.account,
 				scopes,
@@ -804,6 +809,15 @@ export class TokenBroker {
 				started,
 				request.claims,
 			)
+			// Last: whoever hears of it may sign the session out.
+			publishAcquisition(() => ({
+				outcome: result.outcome,
+				duration: performance.now() - started,
+				joined: flight.joined,
+				queued: result.queued,
+				...(result.leaseWait !== undefined && { leaseWait: result.leaseWait }),
+			}))
+			return token
 		})
 	}
 
@@ -837,6 +851,7 @@ export class TokenBroker {
 
 	/** Nobody waits for this one, and nobody hears of its failure: the held token is still good. */
 	#refreshBehind(ticket: SessionTicket, scopes: NormalisedScopes, held: HeldToken): void {
+		if (this.#closing) return
 		held.cooldownUntil = performance.now() + refreshCooldown
 		// Not forced: another process may have replaced the token already.
 		this.#acquire(ticket, scopes, {}, held.token.expiresOn.getTime()).result.catch(() => {})
@@ -862,6 +877,9 @@ export class TokenBroker {
 			after: refresh.after,
 		})
 		const acquired = toAcquiredToken(token, account, refreshOn, outcome)
+		// A look at the store that took longer than a refresh beside it.
+		const other = this.#held.get(partition, scopes.key, scopes.wanted, claims, Date.now())
+		if (outcome === 'cached' && other && other.token.expiresOn > acquired.expiresOn) return acquired
 		const held = withOutcome(acquired, 'hit')
 		this.#held.put(partition, {
 			token: held,

@@ -214,8 +214,10 @@ export interface ClaimParams {
 	readonly transaction: string
 	/** Where a second post of the same form is sent. */
 	readonly returnTo: string
-	/** When the sign-in is done at the latest, in milliseconds since 1970. */
+	/** When the sign-in is done at the latest, in milliseconds since 1970: for other processes. */
 	readonly until: number
+	/** The same by {@link monotonic}: a clock that is set meanwhile refuses nobody. */
+	readonly deadline: number
 	readonly lifetime: number
 }
 
@@ -249,7 +251,7 @@ export interface AcquireParams extends ProviderCall {
 	readonly forceRefresh: boolean
 	/** When the held token expires that is to be replaced: only one that lives longer will do. */
 	readonly replaces?: number
-	/** When the task was handed over, in milliseconds since the epoch. */
+	/** When the task was handed over, by {@link monotonic}. */
 	readonly sentAt: number
 	/**
 	 * Whether the task may refresh: `never` only reads; `if-expired` when no valid token in the blob answers the

@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import type { Worker } from 'node:worker_threads'
 import { Piscina } from 'piscina'
 import { BrokerError } from './errors.js'
@@ -175,11 +175,19 @@ export class WorkerThreads {
 	 * tasks have ended as there are threads, whichever ran them (5.3.2).
 	 */
 	#retire(pool: Piscina): void {
-		const done = Promise.allSettled(this.#tasks.get(pool) ?? []).then(() => {})
-		const ended = withTimeout(done, closingPatience, () => {})
+		const ended = withTimeout(this.#done(pool), closingPatience, () => {})
 			.then(() => pool.destroy())
 			.finally(() => this.#retiring.delete(ended))
 		this.#retiring.add(ended)
+	}
+
+	async #done(pool: Piscina): Promise<void> {
+		const tasks = this.#tasks.get(pool) ?? new Set()
+		while (tasks.size > 0) {
+			await Promise.allSettled(tasks)
+			// One that wants the credential is sent once more, with it.
+			await turn()
+		}
 	}
 
 	#create(): Piscina {

@@ -53,6 +53,7 @@ const sharedLeaves = [
 	'src/errors.ts',
 	'src/loopback.ts',
 	'src/microsoft-clouds.ts',
+	'src/monotonic.ts',
 	'src/network.ts',
 	'src/connectivity.ts',
 	'src/redis-client.ts',

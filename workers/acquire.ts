@@ -1,5 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { BrokerError } from '../src/errors.js'
+import { monotonic } from '../src/monotonic.js'
 import type {
 	AcquireAnswer,
 	AcquireParams,
@@ -44,7 +45,7 @@ interface Work {
  * a slot or for somebody else's refresh does so on the main thread, so that no worker is kept by waiting.
  */
 export async function acquire(params: AcquireParams): Promise<AcquireAnswer> {
-	const queued = Math.max(0, performance.timeOrigin + performance.now() - params.sentAt)
+	const queued = Math.max(0, monotonic() - params.sentAt)
 	const carried = redisStore ? undefined : new CarriedStore(params.stored, params.heldOff)
 	const work: Work = {
 		store: redisStore ?? (carried as CarriedStore),

@@ -1,4 +1,5 @@
 import { BrokerError } from '../src/errors.js'
+import { monotonic } from '../src/monotonic.js'
 import { isId } from '../src/plain-text.js'
 import type { RedeemParams, RedeemResult, StoredBlob, UsedTransaction } from '../src/wire.js'
 import { ownerOf, toAccount } from './account.js'
@@ -68,7 +69,7 @@ async function redeemClaimed(params: RedeemParams): Promise<RedeemResult> {
 		cache = mergeTokenCaches(withMail(previous, homeAccountId), cache)
 	const { sealed, expiresOn } = sealCache(params.partition, cache)
 	// Whoever signs in was told to try again: neither are these tokens anybody's, nor is the session before them over.
-	if (params.claim && Date.now() >= params.claim.until)
+	if (params.claim && monotonic() >= params.claim.deadline)
 		throw new BrokerError('ERR_OVERLOADED', 'The sign-in has taken too long.')
 	// The index first: what it says too much is found out when it is read.
 	await enterSession(account, params.partition, Date.now() + params.lifetime)

@@ -26,7 +26,8 @@ export async function heedThrottling(tenantId: string, partition: string): Promi
 	if (!state || (redisStore && state.until <= now && state.checkedAt + freshness < now)) {
 		// A store that is down keeps nobody from the provider, who says so again if need be.
 		const left = (await redisStore?.throttled(tenant).catch(() => 0)) ?? 0
-		state = { until: now + left, checkedAt: now }
+		// The provider may have said something newer meanwhile.
+		state = { until: Math.max(now + left, known.get(tenant)?.until ?? 0), checkedAt: now }
 		known.set(tenant, state)
 	}
 	const until = Math.max(state.until, sessions.get(partition) ?? 0)

@@ -43,3 +43,50 @@ describe('F3: a sign-in whose answer comes too late', { timeout: 60_000 }, () =>
 			assert.equal((await browser.get(`${app.origin}/token`)).status, 200)
 		})
 })
+
+describe('a sign-in while the broker closes', { timeout: 60_000 }, () => {
+	it('F3: that waits for its turn is refused with its code unused, and nobody’s work is cut', async (t) => {
+		const [world, redis] = await Promise.all([createWorld(), startRedis()])
+		const app = await createApplication(world, {
+			secrets,
+			store: redisTokenStore({ path: redis.path }),
+			// A quarter of the places is for sign-ins: two.
+			pool: { threads: 1, concurrency: 8 },
+		})
+		t.after(async () => {
+			await app.close()
+			await Promise.all([redis.stop(), world.close()])
+		})
+		const browsers = [app.browser(), app.browser(), app.browser()]
+		for (const browser of browsers) await browser.follow(`${app.origin}/user/login`)
+		const codes = () => world.standIn.log.filter(({ grant }) => grant === 'authorization_code').length
+		world.standIn.clearLog()
+		for (const delayMs of [900, 1800]) world.standIn.inject({ grant: 'authorization_code', delayMs })
+		const answers = Promise.all(browsers.map((browser) => browser.press('Ada Lovelace')))
+		for (const end = performance.now() + 5000; codes() < 2; await sleep(10))
+			assert.ok(performance.now() < end)
+		await sleep(200)
+		await app.broker.close()
+		const statuses = (await answers).map(({ status }) => status).sort()
+		assert.equal(codes(), 2)
+		assert.equal(statuses[2], 503)
+		assert.ok(app.errors.some((error) => (error as BrokerError).code === 'ERR_BROKER_CLOSED'))
+		// Of the others: their tokens, as they were done.
+		assert.equal((await redis.client().keys('*:t:*')).length, 2)
+	})
+})
+
+describe('a clock that is set while somebody signs in', { timeout: 60_000 }, () => {
+	it('ends no deadline between the threads', async (t) => {
+		const [world, redis] = await Promise.all([createWorld(), startRedis()])
+		const app = await createApplication(world, { secrets, store: redisTokenStore({ path: redis.path }) })
+		t.after(async () => {
+			await app.close()
+			await Promise.all([redis.stop(), world.close()])
+		})
+		// The main thread's is a minute behind the worker's, which asks when the provider has answered.
+		const now = Date.now
+		t.mock.method(Date, 'now', () => now() - 60_000)
+		assert.equal((await app.signIn(app.browser())).status, 200)
+	})
+})

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { createHash, randomUUID } from 'node:crypto'
 import fc from 'fast-check'
+import { monotonic } from '../../src/monotonic.js'
 import type { Target } from './fuzz.js'
 import { applyChange, type Change, changes, type Deep, deep, deepJson, oddNames, oddValues } from './odd.js'
 import { createPerson } from './person.js'
@@ -208,7 +209,7 @@ export const cacheBlobs: Target<Input> = async (world) => {
 				homeAccountId: person.homeAccountId,
 				scopes: ['User.Read'],
 				forceRefresh: lease === 'always',
-				sentAt: performance.timeOrigin + performance.now(),
+				sentAt: monotonic(),
 				lease,
 				stored: { version: 1, sealed: given },
 				correlationId: randomUUID(),

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { createHash, randomUUID } from 'node:crypto'
 import fc from 'fast-check'
 import { statusByCode } from '../../src/errors.js'
+import { monotonic } from '../../src/monotonic.js'
 import type { CannedAnswer } from './canned-provider.js'
 import type { Target } from './fuzz.js'
 import { applyChange, type Change, changes, type Deep, deep, deepJson, oddNames, oddValues } from './odd.js'
@@ -295,7 +296,7 @@ export const tokenAnswers: Target<Input> = async (world) => {
 				homeAccountId: person.homeAccountId,
 				scopes: ['User.Read'],
 				forceRefresh: true,
-				sentAt: performance.timeOrigin + performance.now(),
+				sentAt: monotonic(),
 				lease: 'always',
 				stored: { version: 1, sealed: stored },
 				correlationId,

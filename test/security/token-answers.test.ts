@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { createHash, randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
+import { monotonic } from '../../src/monotonic.js'
 import type { IdTokenKind, Person } from '../fuzz/person.js'
 import { createPerson } from '../fuzz/person.js'
 import { createFuzzWorld, type FuzzWorld } from '../fuzz/world.js'
@@ -77,7 +78,7 @@ describe('the provider’s answer to a token request, through the worker’s own
 				...common,
 				homeAccountId: person.homeAccountId,
 				forceRefresh: true,
-				sentAt: performance.timeOrigin + performance.now(),
+				sentAt: monotonic(),
 				lease: 'always',
 				stored: {
 					version: 1,
