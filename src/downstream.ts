@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Response as UndiciResponse } from 'undici'
 import type { AcquiredToken } from './acquired-token.js'
 import { toResponse } from './downstream/answer.js'
-import { toOutgoingBody } from './downstream/body.js'
+import { endBody, toOutgoingBody } from './downstream/body.js'
 import { claimsOfChallenge } from './downstream/challenge.js'
 import { createHeaderFilter, type HeadersLike } from './downstream/headers.js'
 import { createTargetCheck } from './downstream/target.js'
@@ -24,7 +24,8 @@ export interface DownstreamRequest {
 	readonly headers?: HeadersLike
 	/**
 	 * A string, bytes, `URLSearchParams`, `FormData`, `Blob` or a stream (any async iterable of bytes) is sent as it is;
-	 * anything else as JSON. Default, and `null`: none.
+	 * anything else as JSON. A stream is ended when the call fails, but for a client's request (`ctx.req`). Default, and
+	 * `null`: none.
 	 */
 	readonly body?: unknown
 	/** Milliseconds until the answer begins, waits and repetitions included: 1 to 300,000. Default: the setting. */
@@ -63,7 +64,7 @@ export function createDownstream(settings: Settings, http: StreamingHttp): Downs
 	const checkTarget = createTargetCheck(settings)
 	const filterHeaders = createHeaderFilter()
 
-	return async (acquire, address, request = {}) => {
+	const call = async (acquire: Acquire, address: string | URL, request: DownstreamRequest) => {
 		const { url, scopes } = checkTarget(address, request.scopes)
 		const { method, timeout, maxBytes } = checkCall(request, downstream)
 		const body = await toOutgoingBody(request.body, serialiser)
@@ -120,6 +121,15 @@ export function createDownstream(settings: Settings, http: StreamingHttp): Downs
 		} catch (error) {
 			deadline.release()
 			throw failure(error)
+		}
+	}
+
+	return async (acquire, address, request = {}) => {
+		try {
+			return await call(acquire, address, request)
+		} catch (error) {
+			endBody(request.body)
+			throw error
 		}
 	}
 }

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { createReadStream } from 'node:fs'
 import { Readable } from 'node:stream'
 import { after, afterEach, before, describe, it } from 'node:test'
+import { fileURLToPath } from 'node:url'
 import * as zlib from 'node:zlib'
 import { API, GRAPH } from '../dev/directory.js'
 import { TokenBroker } from '../src/broker.js'
@@ -15,6 +17,7 @@ import {
 	status,
 } from './support/api-stub.js'
 import { type Application, createApplication, createWorld, type World } from './support/application.js'
+import { gate } from './support/session-application.js'
 
 const secrets = ['a test secret of more than 32 bytes: 0123456789']
 const scopes = [`${API}/access_as_user`]
@@ -40,6 +43,8 @@ describe('a downstream call (request, get, post, put, patch, delete)', () => {
 			downstream: { allowedHosts: [api.host] },
 			configure: (koa, { broker }) =>
 				koa.use(async (ctx, next) => {
+					if (ctx.path === '/upload')
+						await broker.forSession(ctx.session).put(api.origin, { scopes, body: ctx.req })
 					if (ctx.path !== '/through') return next()
 					ctx.body = await broker.forSession(ctx.session).get(api.origin, { scopes })
 				}),
@@ -313,6 +318,85 @@ describe('a downstream call (request, get, post, put, patch, delete)', () => {
 			const closed = new Promise<void>((resolve) => body.on('close', () => resolve()))
 			await assert.rejects(nobody.post(api.origin, { scopes, body }), code('ERR_SIGNED_OUT'))
 			await closed
+		})
+
+		describe('that is a stream, ends it when the call fails', { timeout: 10_000 }, () => {
+			const nothing = () => new Promise<never>(() => {})
+			const failures: Record<string, [request: DownstreamRequest, who?: SessionLike]> = {
+				'for nobody': [{}, {}],
+				'with a signal that has been given': [{ signal: AbortSignal.abort() }],
+				'for another API’s scopes': [{ scopes: ['User.Read'] }],
+				'by a method that has no body': [{ method: 'GET' }],
+			}
+			for (const [what, [request, who]] of Object.entries(failures)) {
+				const fails = (body: unknown) =>
+					assert.rejects(
+						app.broker
+							.forSession(who ?? session)
+							.request(api.origin, { scopes, method: 'PUT', body, ...request }),
+					)
+
+				it(`${what}: one of Node’s`, async () => {
+					const body = new Readable({ read() {} })
+					body.push('a part')
+					const closed = once(body, 'close')
+					await fails(body)
+					await closed
+				})
+
+				it(`${what}: one of the web’s`, async () => {
+					const cancelled = gate()
+					await fails(new ReadableStream({ pull: nothing, cancel: cancelled.open }))
+					await cancelled.opened
+				})
+
+				it(`${what}: what a generator yields`, async () => {
+					const more = gate()
+					const body = (async function* () {
+						yield Buffer.from('a part')
+						await more.opened
+						yield Buffer.from('another')
+					})()
+					await fails(body)
+					more.open()
+					assert.deepEqual(await body.next(), { value: undefined, done: true })
+				})
+			}
+
+			it('also on its way', async () => {
+				const body = new Readable({ read() {} })
+				body.push('a part')
+				const closed = once(body, 'close')
+				await assert.rejects(call('/', { method: 'PUT', body, timeout: 100 }))
+				await closed
+			})
+
+			it('and closes its file', async () => {
+				const body = createReadStream(fileURLToPath(import.meta.url))
+				const closed = once(body, 'close')
+				await assert.rejects(app.broker.forSession({}).put(api.origin, { scopes, body }))
+				await closed
+			})
+
+			it('whatever it does when it is ended', async () => {
+				const own = (end: object) => ({ ...end, [Symbol.asyncIterator]: () => ({ next: nothing }) })
+				const fail = () => {
+					throw new Error('it does not end')
+				}
+				for (const body of [
+					createReadStream('/nowhere/to/be/found'),
+					own({ destroy: fail }),
+					own({ cancel: async () => fail() }),
+					own({ return: async () => fail() }),
+					own({ destroy: 'not a function' }),
+				])
+					await assert.rejects(call('/', { scopes: ['User.Read'], body }), code('ERR_FORBIDDEN_TARGET'))
+			})
+
+			it('but not a client’s request, which is to be answered', async () => {
+				const body = Buffer.alloc(1_000_000)
+				assert.equal((await fetch(`${app.origin}/upload`, { method: 'PUT', body })).status, 401)
+			})
 		})
 
 		it('keeps the type that the caller gives', async () => {

@@ -33,6 +33,20 @@ export async function toOutgoingBody(
 	return { content: new Uint8Array(await whole.arrayBuffer()), ...(type !== null && { type }), lasts: true }
 }
 
+/**
+ * Ends a stream whose call has failed: else its file would stay open, for whoever has given it away does not end it, and
+ * fetch does not always. A client's request is left as it is: its answer goes over the same connection.
+ */
+export function endBody(body: unknown): void {
+	if (!isStream(body) || typeof (body as { readonly method?: unknown }).method === 'string') return
+	if (body instanceof EventEmitter) body.on('error', () => {})
+	const { destroy, cancel, return: leave } = body as Partial<Record<'destroy' | 'cancel' | 'return', unknown>>
+	const end = [destroy, cancel, leave].find((one) => typeof one === 'function')
+	// One that somebody reads can't be cancelled, and one of the caller's own may do anything.
+	const ended = async () => end?.call(body)
+	ended().catch(() => {})
+}
+
 function isStream(body: unknown): body is AsyncIterable<Uint8Array> {
 	return typeof body === 'object' && body !== null && Symbol.asyncIterator in body
 }
