@@ -489,6 +489,15 @@ describe('an application that was there before', () => {
 				assert.deepEqual(own.errors, [])
 			})
 		})
+
+		for (const thrown of [null, undefined])
+			it(`itself, and is told of ${thrown} that its function throws`, { timeout: 5000 }, () =>
+				shop.rebuilt({ routes: { onError: () => Promise.reject(thrown) } }, async (own) => {
+					const page = await own.browser().get(`${own.address}/user/photo`)
+					assert.equal(page.status, 500)
+					assert.match(own.errors[0]?.message ?? '', new RegExp(`non-error thrown: ${thrown}`))
+				}),
+			)
 	})
 
 	describe('keeps what belongs to whom', () => {

@@ -27,7 +27,15 @@ export async function answerError(
 	const told = unnamed ? error.withCorrelationId(randomUUID()) : error
 	if (onError !== 'page') ctx.remove('Content-Security-Policy')
 	if (onError === 'throw') throw told
-	if (onError !== 'page') return void (await onError(ctx, told))
+	if (onError !== 'page') {
+		try {
+			await onError(ctx, told)
+		} catch (error) {
+			// Koa takes these two for no error, and would never answer.
+			throw error ?? new Error(`non-error thrown: ${error}`)
+		}
+		return
+	}
 	if (told.correlationId !== undefined) ctx.app.emit('error', told, ctx)
 	refuse(ctx, told, path, `${basePath}/`)
 }
