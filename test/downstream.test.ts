@@ -806,6 +806,21 @@ describe('a downstream call (request, get, post, put, patch, delete)', () => {
 		}
 	})
 
+	it('is refused, and nothing else ends, when the serialiser’s answer is a promise that rejects', async () => {
+		const serialiser = { parse: JSON.parse, stringify: async () => Promise.reject(new Error('down')) }
+		const own = await createApplication(world, {
+			secrets,
+			downstream: { allowedHosts: [api.host], serialiser: serialiser as unknown as typeof JSON },
+		})
+		try {
+			const handle = own.broker.forSession(session)
+			await assert.rejects(handle.post(api.origin, { scopes, body: { a: 1 } }), code('ERR_BAD_REQUEST'))
+			await new Promise(setImmediate)
+		} finally {
+			await own.close()
+		}
+	})
+
 	it('is read to its end by who has begun, when its broker is closed, and by nobody else', async () => {
 		const own = await createApplication(world, { secrets, downstream: { allowedHosts: [api.host] } })
 		await own.signIn(own.browser())

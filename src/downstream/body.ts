@@ -70,6 +70,8 @@ function serialise(body: unknown, { stringify }: Serialiser): string {
 		// Typed as a string, and undefined all the same for a function or a symbol.
 		const text: unknown = stringify(body)
 		if (typeof text === 'string') return text
+		// Nobody waits for it: that it fails would end the process.
+		if (text instanceof Promise) text.catch(() => {})
 	} catch (error) {
 		cause = error
 	}
