@@ -886,6 +886,23 @@ describe('an application that was there before', () => {
 				assert.ok(isConfigError(/has to come before app\.use\(msalRoutes\)/)(own.errors[0]))
 			}))
 
+		it('and is told so when it is a promise, whose failure ends nothing', async () => {
+			const session = () => Promise.reject(new Error('down'))
+			const unhandled: unknown[] = []
+			const listen = (error: unknown) => unhandled.push(error)
+			process.on('unhandledRejection', listen)
+			try {
+				await shop.rebuilt({ routes: { session } }, async (own) => {
+					for (const path of ['/user/login', '/orders'])
+						assert.equal((await own.browser().get(`${own.address}${path}`)).status, 500, path)
+					for (const error of own.errors) assert.ok(isConfigError(/regenerate\(\).*destroy\(\)/)(error))
+				})
+				assert.deepEqual(unhandled, [])
+			} finally {
+				process.off('unhandledRejection', listen)
+			}
+		})
+
 		it('and is told so when koa-session keeps its data in the cookie', async () => {
 			const app = new Koa()
 			app.keys = ['a key']

@@ -41,11 +41,17 @@ export interface RouteOptions extends RouteSettings {
  */
 export function createMsalRoutes(
 	broker: TokenBroker,
-	{ session = (ctx) => ctx.session, ...options }: RouteOptions = {},
+	{ session: select = (ctx) => ctx.session, ...options }: RouteOptions = {},
 ): Middleware {
 	const settings = withRouteOptions(TokenBroker.settingsOf(broker), options)
 	warnOfUnsafeSettings(settings, TokenBroker.settingsOf(broker))
 	const { paths, basePath } = settings
+	const session: SelectSession = (ctx) => {
+		const selected = select(ctx)
+		// It is no session, as is said where it is looked at; but nobody waits for it, and that it fails would end the process.
+		if (selected instanceof Promise) selected.catch(() => {})
+		return selected
+	}
 	const login: Login = {
 		broker,
 		settings,
