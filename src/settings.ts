@@ -137,9 +137,8 @@ export interface KoaMsalOptions {
 	/**
 	 * Called one after the other, and waited for, when somebody has signed in, before they are answered: to look them up,
 	 * or to put something into their session. One that throws refuses the sign-in, of which nothing stays; what the person
-	 * had in the session as an anonymous visitor does. What it throws
-	 * is told to the application's log alone, except the message of a `BrokerError` with the code `ERR_FORBIDDEN` or
-	 * `ERR_LOGIN_REJECTED`.
+	 * had in the session as an anonymous visitor does. What it throws is told to the application's log alone, except the
+	 * message of a `BrokerError` with the code `ERR_FORBIDDEN` or `ERR_LOGIN_REJECTED`.
 	 */
 	readonly onSignedIn?: SignedInHook | readonly SignedInHook[]
 	/**
