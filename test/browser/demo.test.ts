@@ -8,7 +8,7 @@ import { type Demo, freePorts, startDemo } from './demo-process.js'
 
 const screenshots = fileURLToPath(new URL('../../../test-output/screenshots/', import.meta.url))
 
-describe('the demo, in a browser', { timeout: 60_000 }, () => {
+describe('the demo, in a browser', { timeout: 150_000 }, () => {
 	let demo: Demo
 	let browser: Browser
 	before(async () => {
