@@ -58,6 +58,11 @@ const replacedNames = new Set([
 	'failoverDetector',
 	'retryDelayOnFailover',
 	'maxRedirections',
+	// Answers of scripts would be read as nonsense.
+	'stringNumbers',
+	'replyMapping',
+	// A replica that lags, or has lost its primary, says that a session is there that was signed out, and the reverse.
+	'scaleReads',
 ])
 
 /** What ioredis puts into the options of a cluster when nothing else is given. */

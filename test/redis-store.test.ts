@@ -47,6 +47,8 @@ describe('redisTokenStore', () => {
 		'options for a unix socket': () => ({ path: redis.path, password }),
 		'options with an ACL user': () => ({ path: redis.path, username: 'app', password }),
 		'options with a key prefix': () => ({ path: redis.path, password, keyPrefix: 'of-one-app:' }),
+		'an ioredis instance whose numbers are texts': () =>
+			new Redis({ path: redis.path, password, lazyConnect: true, stringNumbers: true }),
 		'an ioredis instance': () => new Redis({ path: redis.path, password, lazyConnect: true, db: 3 }),
 		'an ioredis instance with functions of its own': () =>
 			new Redis({
@@ -221,6 +223,7 @@ describe('redisTokenStore', () => {
 		const options = {
 			natMap,
 			keyPrefix: 'p:',
+			// Not this: what is signed out has to be read as such.
 			scaleReads: 'slave',
 			slotsRefreshTimeout: 2345,
 			lazyConnect: true,
@@ -238,7 +241,7 @@ describe('redisTokenStore', () => {
 			try {
 				assert.deepEqual(client.options.natMap, natMap)
 				assert.equal(client.options.keyPrefix, 'p:')
-				assert.equal(client.options.scaleReads, 'slave')
+				assert.equal(client.options.scaleReads, 'master')
 				assert.equal(client.options.slotsRefreshTimeout, 2345)
 				assert.equal(client.options.redisOptions?.password, password)
 				assert.equal(client.options.redisOptions?.maxRetriesPerRequest, 0)
@@ -258,7 +261,6 @@ describe('redisTokenStore', () => {
 		'a natMap function': [{ ...server, natMap: () => null }, /store\.natMap/],
 		'a natMap function of a cluster': [{ nodes: [server], natMap: () => null }, /store\.natMap/],
 		'a dnsLookup of a cluster': [{ nodes: [server], dnsLookup: () => {} }, /store\.dnsLookup/],
-		'a scaleReads function of a cluster': [{ nodes: [server], scaleReads: () => [] }, /store\.scaleReads/],
 		'a function in the options of a cluster’s nodes': [
 			{ nodes: [server], redisOptions: { tls: { checkServerIdentity: () => undefined } } },
 			/store\.redisOptions\.tls\.checkServerIdentity/,
@@ -708,6 +710,19 @@ describe('a connection to Redis', () => {
 			assert.equal(next.state === 'open' && next.leased, true)
 			assert.equal(await store.commit('partition', commit), 'written', 'also with the next at work')
 			assert.equal(await store.renew('partition', 'them'), true, 'who is not disturbed')
+		} finally {
+			closeRedis(client)
+		}
+	})
+
+	it('is told to heed the longest of what the provider has asked for, whoever comes last', async () => {
+		const client = openRedis(redisTokenStore({ path: redis.path }).connection)
+		const store = createRedisStore(client, 'koa-msal:test', 1000, 1000)
+		try {
+			for (const milliseconds of [600_000, 5000]) await store.throttle('tenant', milliseconds)
+			assert.ok((await store.throttled('tenant')) > 590_000)
+			await store.throttle('tenant', 900_000)
+			assert.ok((await store.throttled('tenant')) > 890_000)
 		} finally {
 			closeRedis(client)
 		}

@@ -298,8 +298,11 @@ export function createRedisStore(
 						}
 					case 3:
 						return { state: 'held-off', error: JSON.parse(answer[1]) as WireError }
-					default:
+					case 4:
 						return { state: 'damaged' }
+					default:
+						// What is damaged is removed: not for an answer that nobody understands.
+						throw new Error('an answer of no script of ours')
 				}
 			}).catch((error): Opening => {
 				if (isWrongType(error)) return { state: 'damaged' }
@@ -522,7 +525,10 @@ export function createRedisStore(
 		/** Tells all processes that the provider wants a tenant's calls to stop for a while. */
 		throttle: (tenant: string, milliseconds: number) =>
 			onRedis(client, async () => {
-				await client.set(throttleKey(tenant), '1', 'PX', Math.ceil(milliseconds))
+				// The longest word counts, whoever comes last with it.
+				const key = throttleKey(tenant)
+				const time = Math.ceil(milliseconds)
+				if ((await client.set(key, '1', 'PX', time, 'NX')) === null) await client.pexpire(key, time, 'GT')
 			}),
 		/** Milliseconds for which the provider still wants no calls of a tenant. */
 		throttled: (tenant: string) =>

@@ -51,10 +51,10 @@ export async function rememberThrottling(
 	const now = performance.now()
 	const until = now + seconds * 1000
 	if (whose === 'session') {
-		sessions.set(partition, until)
+		sessions.set(partition, Math.max(until, sessions.get(partition) ?? 0))
 		return
 	}
 	const tenant = nameOf(tenantId)
-	known.set(tenant, { until, checkedAt: now })
+	known.set(tenant, { until: Math.max(until, known.get(tenant)?.until ?? 0), checkedAt: now })
 	await redisStore?.throttle(tenant, seconds * 1000).catch(() => {})
 }
