@@ -345,12 +345,14 @@ export class TokenBroker {
 
 		if (!request.forceRefresh) {
 			const now = Date.now()
-			const held = this.#held.get(ticket.partition, scopes.key, scopes.wanted, request.claims, now)
-			if (held) {
-				if (held.confirmedAt < this.#heardSince())
-					await this.#confirmHeld(ticket.partition, held, request.signal)
-				return this.#answerHeld(ticket, scopes, held, now)
+			const find = () => this.#held.get(ticket.partition, scopes.key, scopes.wanted, request.claims, now)
+			let held = find()
+			if (held && held.confirmedAt < this.#heardSince()) {
+				await this.#confirmHeld(ticket.partition, held, request.signal)
+				// Signed out meanwhile, perhaps, by somebody else than the store.
+				held = find()
 			}
+			if (held) return this.#answerHeld(ticket, scopes, held, now)
 		}
 		const started = performance.now()
 		const { result, joined, leave } = this.#acquire(ticket, scopes, request)
@@ -639,12 +641,15 @@ export class TokenBroker {
 		this.#forget(partition)
 		if (store.kind === 'memory') return
 		const whose = account ? { account } : {}
-		const told = this.#pool.run('signOut', { partition, ...whose }).catch((error) => {
-			this.#owed.keep(partition, whose)
+		const told = this.#pool
+			.run('signOut', { partition, ...whose })
+			.then(() => {})
+			.catch((error) => {
+				this.#owed.keep(partition, whose)
+				throw error
+			})
 			// What was asked for meanwhile found it alive.
-			this.#forget(partition)
-			throw error
-		})
+			.finally(() => this.#forget(partition))
 		await this.#runs(told)
 	}
 

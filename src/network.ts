@@ -86,7 +86,13 @@ export function createHttp({ timeout, ca, proxy: sealed, noProxy = '' }: Network
 		rejectUnauthorized: true,
 		...(ca !== undefined && { secureContext: createSecureContext({ ca: [...rootCertificates, ca] }) }),
 	}
-	const limits = { connectTimeout: timeout, headersTimeout: timeout, bodyTimeout: timeout }
+	const limits = {
+		connectTimeout: timeout,
+		headersTimeout: timeout,
+		bodyTimeout: timeout,
+		// A server may offer more, and a firewall between forget the connection without a word.
+		keepAliveMaxTimeout: 60_000,
+	}
 	const proxy = sealed?.export().toString()
 	const dispatcher: Dispatcher = proxy
 		? new EnvHttpProxyAgent({

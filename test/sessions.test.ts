@@ -143,6 +143,17 @@ for (const kind of ['memory', 'Redis'] as const)
 			assert.equal((await list(app.broker)).length, 2)
 		})
 
+		it('are ended by user: also more of them than there is room for work', async () => {
+			const small = await start({ pool: { threads: 1, concurrency: 1, maxQueue: 15 } })
+			try {
+				for (let i = 0; i < 20; i++) await small.signIn(small.browser(), ada.name)
+				assert.equal(await small.broker.sessions.revoke({ tenantId, objectId: ada.oid }), 20)
+				assert.equal((await list(small.broker)).length, 0)
+			} finally {
+				await small.close()
+			}
+		})
+
 		it('are ended by user: all of that one’s, and nobody else’s', async () => {
 			const own = [await signIn(ada), await signIn(ada)]
 			const someone = await signIn(grace)

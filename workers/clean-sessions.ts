@@ -1,8 +1,9 @@
 import type { Opened } from '../src/sealing.js'
 import type { CleanCounts, WireTasks } from '../src/wire.js'
 import { redisStore, sealer } from './context.js'
+import { forEachFew } from './for-each-few.js'
 import { openImported } from './imported.js'
-import { forEachFew, type Sight, seeSession } from './see-session.js'
+import { type Sight, seeSession } from './see-session.js'
 import { leaveSession } from './user-index.js'
 
 type Params = WireTasks['cleanSessions']['params']

@@ -1,6 +1,7 @@
 import type { ListedPartition, WireTasks } from '../src/wire.js'
 import { redisStore, sessionIds } from './context.js'
-import { forEachFew, seeSession } from './see-session.js'
+import { forEachFew } from './for-each-few.js'
+import { seeSession } from './see-session.js'
 
 /** One step through all sessions. What is damaged is not one: nobody can use it. */
 export async function listSessions({

@@ -33,12 +33,3 @@ export async function seeSession(partition: string): Promise<Sight> {
 	const account = ownerOf(look.cache)
 	return account ? { state: 'open', account, expiresOn } : { state: 'damaged', expiresOn }
 }
-
-/** Sessions that are looked at together: their blobs are in memory at a time. */
-const together = 16
-
-/** Does something for each, a few at a time. */
-export async function forEachFew<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
-	for (let at = 0; at < items.length; at += together)
-		await Promise.all(items.slice(at, at + together).map(work))
-}

@@ -5,6 +5,7 @@ import type { FoundPartition, SignedInAccount, UserReference } from '../src/wire
 import { ownerOf } from './account.js'
 import { openCache } from './blobs.js'
 import { redisStore, settings } from './context.js'
+import { forEachFew } from './for-each-few.js'
 
 /** Puts a name as Redis may have it: a keyed hash, so that a dump names nobody. */
 function hashOf(secret: KeyObject, name: string): string {
@@ -64,10 +65,10 @@ export async function findSessions(user: UserReference): Promise<readonly FoundP
 	const name = nameOf(user)
 	const listed = await Promise.all(hashesOf(name).map((hash) => index.list(hash)))
 	const found: { partition: string; account: SignedInAccount }[] = []
-	for (const partition of new Set(listed.flat())) {
+	await forEachFew([...new Set(listed.flat())], async (partition) => {
 		const account = await userOf(partition)
 		if (account && namesOf(account).includes(name)) found.push({ partition, account })
-	}
+	})
 	requireOneUser(found)
 	const lifetimes = await Promise.all(found.map(({ partition }) => lifetime(partition)))
 	const now = Date.now()
