@@ -413,6 +413,51 @@ describe('the session middleware (app_init_redis_session)', () => {
 		}
 	})
 
+	it('is empty for what reads ctx.session in front of it and ends there', async () => {
+		const store = memoryTokenStore()
+		const session = createMsalSession(sessionOptions({ store }))
+		const app = new Koa()
+		const errors: unknown[] = []
+		app.on('error', (error) => errors.push(error))
+		app.use(async (ctx, next) => {
+			await next()
+			if (ctx.path === '/commit') {
+				ctx.session.value = 'x'
+				await ctx.session.manuallyCommit()
+			}
+			ctx.set('X-Read', JSON.stringify(ctx.session ?? 'none'))
+		})
+		app.use(async (ctx, next) => {
+			ctx.body = 'alive'
+			if (ctx.path === '/') await next()
+		})
+		app.use(session)
+		app.use((ctx) => {
+			;(ctx as Context).session.value ??= 'mine'
+		})
+		const server = createServer(app.callback())
+		try {
+			const origin = await listen(server)
+			const read = async (path: string, cookie?: string) => {
+				const { status, headers, lines } = await request(`${origin}${path}`, cookie)
+				return [status, headers.get('x-read'), lines]
+			}
+			assert.deepEqual(await read('/live'), [200, '"none"', []])
+			const { cookie } = await request(`${origin}/`)
+			assert.deepEqual(await read('/live'), [200, '{}', []])
+			assert.deepEqual(await read('/live', cookie), [200, '{}', []])
+			assert.deepEqual(await read('/', cookie), [200, '{"value":"mine"}', []])
+			assert.equal(errors.length, 0)
+			assert.deepEqual(await read('/commit', cookie), [500, null, []])
+			assert.ok(errors[0] instanceof BrokerError && errors[0].code === 'ERR_CONFIG')
+			assert.equal(store.sessions.size, 1)
+		} finally {
+			server.closeAllConnections()
+			server.close()
+			await session.close()
+		}
+	})
+
 	it('refuses an application whose ctx.session is another koa-session’s, and stores nothing there', async () => {
 		const session = createMsalSession(sessionOptions())
 		const app = new Koa()

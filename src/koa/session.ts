@@ -111,7 +111,11 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 	// Keyed by the client id, not by a secret: an id has 256 random bits, and rolling secrets must sign nobody out.
 	const keyOf = (id: string) =>
 		`${namespace}:s:${createHmac('sha256', clientId).update(id).digest('base64url')}`
-	const requestOf = (ctx: Context | undefined) => requests.get((ctx as Context).req) as RequestSession
+	const requestOf = (ctx: Context | undefined) => {
+		const request = requests.get((ctx as Context).req)
+		if (!request) throw new BrokerError('ERR_CONFIG', 'A session is stored behind msalSession alone.')
+		return request
+	}
 
 	/**
 	 * What was opened last under a key, for as long as the store brings the same text: most requests only read their
@@ -181,7 +185,8 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 		genid: (ctx: Context) => {
 			const id = randomText()
 			const key = keyOf(id)
-			requestOf(ctx).ids.set(key, id)
+			// In front of msalSession, the session is empty and nobody's.
+			requests.get(ctx.req)?.ids.set(key, id)
 			return key
 		},
 		externalKey: {
