@@ -837,6 +837,24 @@ describe('an application that was there before', () => {
 			})
 		})
 
+		it('and a sign-out that comes while onSignedIn is asked holds', async () => {
+			let signOut = async (): Promise<unknown> => undefined
+			await withShop({ settings: { onSignedIn: () => signOut() } }, async (own) => {
+				const browser = own.browser()
+				await own.signIn(browser)
+				const cookie = browser.jar.headerFor(new URL(own.address), {
+					method: 'GET',
+					crossSite: false,
+					topLevel: true,
+				})
+				signOut = () => fetch(`${own.address}/user/logout`, { redirect: 'manual', headers: { cookie } })
+				const page = await own.signIn(browser)
+				assert.equal(page.status, 400, page.html)
+				assert.match(page.html, /signed out meanwhile/)
+				assert.equal((await orders(browser, own)).error, 'ERR_SIGNED_OUT')
+			})
+		})
+
 		it('and somebody who is refused is not signed in to it, though it can’t be ended', async () => {
 			const sessions = new Map<string, object>()
 			const failing: Middleware = (ctx, next) => {

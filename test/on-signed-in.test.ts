@@ -201,6 +201,48 @@ describe('onSignedIn (login_callback)', () => {
 			assert.deepEqual(kept, ['a', 'basket'])
 		})
 
+	for (const kind of ['Redis', 'memory'] as const)
+		for (const who of ['somebody who is signed in', 'a visitor'])
+			it(`a sign-out of ${who} that comes while it is asked holds (${kind})`, async () => {
+				const app = kind === 'Redis' ? onRedis : inMemory
+				const browser = openBrowser()
+				if (who === 'a visitor') await browser.get(`${app.origin}/keep?value=basket`)
+				else await app.signIn(browser)
+				const cookie = browser.jar.headerFor(new URL(app.origin), typed)
+				hooks = [
+					async () => {
+						const left = await fetch(`${app.origin}/user/logout`, {
+							redirect: 'manual',
+							headers: { cookie },
+						})
+						assert.equal(left.status, 303)
+						browser.jar.store(new URL(app.origin), left.headers.getSetCookie())
+					},
+				]
+				let page = await browser.follow(`${app.origin}/user/login/orders`)
+				if (who === 'a visitor') page = await browser.press('Ada Lovelace')
+				assert.equal(page.status, 400, page.html)
+				assert.match(page.html, /signed out meanwhile/)
+				assert.deepEqual(sessionOf(browser), [])
+				assert.equal((await browser.get(`${app.origin}/token`)).status, 401)
+				assert.deepEqual((await browser.get(`${app.origin}/kept`)).json(), { kept: null })
+				hooks = []
+				assert.equal((await browser.follow(`${app.origin}/user/login`)).status, 200, 'another sign-in is')
+				assert.equal((await browser.get(`${app.origin}/token`)).status, 200)
+			})
+
+	it('a sign-out while the person was with the provider does not undo what they do there', async () => {
+		const browser = createBrowser({ origins: [world.standIn.pagesOrigin] })
+		browsers.push(browser)
+		await browser.get(`${inMemory.origin}/keep?value=basket`)
+		await browser.follow(`${inMemory.origin}/user/login`)
+		const cookie = browser.jar.headerFor(new URL(inMemory.origin), typed)
+		await fetch(`${inMemory.origin}/user/logout`, { redirect: 'manual', headers: { cookie } })
+		const { form } = await browser.press('Ada Lovelace')
+		await browser.post(`${inMemory.origin}/user/authorized`, form?.fields ?? {})
+		assert.equal((await browser.get(`${inMemory.origin}/token`)).status, 200)
+	})
+
 	it('ends the session of who was signed in before: they have just proved to be somebody else', async () => {
 		const browser = openBrowser()
 		await onRedis.signIn(browser)

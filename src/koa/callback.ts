@@ -10,6 +10,7 @@ import { toLocalPath } from './return-to.js'
 import { endRound } from './rounds.js'
 import { sessionAccess } from './session-access.js'
 import { copyOf, keptFor, type SessionData } from './session-data.js'
+import { wasSignedOut } from './sign-out-marks.js'
 import { accountOf } from './signed-in.js'
 import type { BrowserTransaction } from './transactions.js'
 
@@ -35,6 +36,7 @@ export async function callback(
 			'This sign-in cannot be completed: it took too long, was completed before, or began in another browser.',
 		)
 	}
+	const started = await isThere(ctx, login, transaction.sessionId)
 	const signIn = await login.broker.acquireByCode(answer, transaction)
 	if (!signIn.repeated) {
 		let visitors: SessionData = {}
@@ -43,6 +45,13 @@ export async function callback(
 			visitors = before.msal === undefined ? copyOf(before) : {}
 			const id = await enter(ctx, login, signIn, before)
 			await admit(ctx, login, signIn.ticket.account)
+			if (started !== undefined && (await wasSignedOut(login, started))) {
+				visitors = {}
+				throw new BrokerError(
+					'ERR_LOGIN_REJECTED',
+					'This sign-in cannot be completed: this browser was signed out meanwhile.',
+				)
+			}
 			const session = { partition: signIn.ticket.partition, ...(id !== undefined && { sessionId: id }) }
 			login.transactions.startFrom(ctx, transaction, session, transaction.returnTo)
 		} catch (failure) {
@@ -76,6 +85,23 @@ async function readAnswer(
 		await end(login, named.length > 0 ? named : transactions.takeOnly(ctx))
 		throw error
 	}
+}
+
+/**
+ * Of the session that a sign-in started from, its id while it is there: what signs it out from now on is meant for the
+ * sign-in too. One that was signed out before, while the person was with the provider, is not.
+ */
+async function isThere(
+	ctx: Context,
+	{ session }: Login,
+	sessionId: string | undefined,
+): Promise<string | undefined> {
+	if (sessionId === undefined) return undefined
+	// Whether it can be read is asked when it is to be ended.
+	const found = await sessionAccess(ctx, session)
+		.read(sessionId)
+		.catch(() => undefined)
+	return found && sessionId
 }
 
 async function end({ broker }: Login, transactions: readonly BrowserTransaction[]): Promise<void> {

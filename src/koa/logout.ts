@@ -6,6 +6,7 @@ import type { Login } from './login.js'
 import { html, showPage } from './page.js'
 import { returnToOf, toBrowserPath } from './return-to.js'
 import { sessionAccess } from './session-access.js'
+import { markSignedOut } from './sign-out-marks.js'
 
 /** Ends the session, its tokens, and the provider's session. */
 export async function logout(ctx: Context, login: Login): Promise<void> {
@@ -32,6 +33,8 @@ export async function logout(ctx: Context, login: Login): Promise<void> {
 	// First what the browser holds: it is gone even when the store can't be told. What an anonymous visitor has
 	// (a basket, say) is not another site's to take.
 	const dropped = crossSite ? [] : [access.drop(), endLegacySessions(ctx, login)]
+	// Before the answer, and whether the session is there or not: a sign-in under way may have ended it already.
+	if (!crossSite && access.presented !== undefined) dropped.push(markSignedOut(login, access.presented))
 	const [{ endSessionEndpoint }] = await Promise.all([broker.signOut({ msal: ticket }), ...dropped])
 	ctx.status = 303
 	ctx.set('Location', ticket && endSessionEndpoint ? endSessionUrl(endSessionEndpoint, target) : target)

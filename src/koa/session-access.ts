@@ -19,6 +19,8 @@ export interface ApplicationSession {
 export interface SessionAccess {
 	/** Names the session that the request brought, for an answer of the provider that comes without its cookie. */
 	readonly id: string | undefined
+	/** The id in the request's cookie, whether its session is there or not, where a session can be asked for by one. */
+	readonly presented: string | undefined
 	/** What the request's session holds. */
 	readonly data: SessionData
 	/** Reads a session, the request's or another. */
@@ -38,6 +40,9 @@ interface KoaSessionOptions {
 	readonly maxAge: number
 	readonly rolling?: boolean
 	readonly autoCommit?: boolean
+	readonly key: string
+	readonly signed: boolean
+	readonly externalKey?: { get(ctx: Context): string | undefined }
 	readonly valid?: (ctx: Context, data: SessionData) => unknown
 }
 
@@ -62,6 +67,7 @@ export function sessionAccess(ctx: Context, select: SelectSession): SessionAcces
 	if (own && isKoas)
 		return {
 			...own,
+			presented: own.id,
 			data: pickData(ctx.session ?? {}),
 			renew: async (data) => {
 				await renewKoaSession(ctx, data, own.id === undefined ? undefined : 'regenerate')
@@ -132,6 +138,9 @@ function foreignKoaSession(ctx: Context, options: KoaSessionOptions): SessionAcc
 	const get = sealedReadOf(store) ?? store.get.bind(store)
 	return {
 		id,
+		get presented() {
+			return id ?? keyOf(ctx, options)
+		},
 		data: pickData(session ?? {}),
 		read: async (other) => {
 			const data = await ofStore(() => get(other, maxAge, { ctx, rolling }))
@@ -156,6 +165,11 @@ function foreignKoaSession(ctx: Context, options: KoaSessionOptions): SessionAcc
 			if (options.autoCommit === false) await ofStore(() => session?.manuallyCommit())
 		},
 	}
+}
+
+/** As koa-session reads it. */
+function keyOf(ctx: Context, options: KoaSessionOptions): string | undefined {
+	return options.externalKey ? options.externalKey.get(ctx) : ctx.cookies.get(options.key, options)
 }
 
 async function ofStore<T>(work: () => T | Promise<T>): Promise<T> {
@@ -203,6 +217,7 @@ function applicationSession(ctx: Context, select: SelectSession, selected: objec
 	const before = dataOf(selected)
 	return {
 		id: theRequests,
+		presented: undefined,
 		data: before,
 		read: async () => before,
 		// That is done by `renew`.
