@@ -38,6 +38,12 @@ describe('requireSignedIn() (msal_session, auth_ok)', () => {
 							ctx.set({ ETag: '"1"', 'Last-Modified': new Date(0).toUTCString(), 'Content-Encoding': 'gzip' })
 							throw new BrokerError('ERR_SIGNED_OUT', 'Signed out meanwhile.')
 						}
+						if (ctx.path.startsWith('/guarded/rows')) {
+							if (ctx.path.endsWith('past-koa')) ctx.respond = false
+							ctx.res.writeHead(200, { 'content-type': 'text/csv' })
+							ctx.res.write('id,amount\n1,10\n')
+							throw new BrokerError('ERR_SIGNED_OUT', 'Signed out meanwhile.')
+						}
 						if (ctx.path === '/guarded/token') {
 							const { outcome } = await broker.acquireSilent(ctx.session, {
 								scopes: ['Mail.Read'],
@@ -134,6 +140,26 @@ describe('requireSignedIn() (msal_session, auth_ok)', () => {
 		assert.equal(back.url, `${app.origin}/guarded/token?x=1`)
 		assert.deepEqual([back.status, back.json()], [200, { outcome: 'refreshed' }])
 	})
+
+	for (const path of ['/guarded/rows', '/guarded/rows/past-koa'])
+		for (const accept of ['application/json', html.accept])
+			it(`leaves an answer that has begun broken, and tells the application (${path}, ${accept})`, async () => {
+				const browser = app.browser()
+				await app.signIn(browser)
+				const cookie = browser.jar.headerFor(new URL(app.origin), {
+					method: 'GET',
+					crossSite: false,
+					topLevel: true,
+				})
+				const signal = AbortSignal.timeout(5000)
+				await assert.rejects(
+					fetch(`${app.origin}${path}`, { headers: { cookie, accept }, signal }).then((page) => page.text()),
+					TypeError,
+					'not a timeout, and not a whole answer',
+				)
+				const codes = app.errors.map((error) => (error as BrokerError).code)
+				assert.deepEqual(codes, ['ERR_SIGNED_OUT'])
+			})
 
 	it('passes a claims challenge on to the provider (F7)', async () => {
 		const browser = app.browser()

@@ -89,6 +89,11 @@ const ofAnswers = ['Content-Disposition', 'Content-Encoding', 'Content-Range', '
 /** A browser is sent to sign in; all others are told, as by the routes. What is no error of ours is not ours to answer. */
 async function answer(ctx: Context, error: unknown): Promise<void> {
 	if (!(error instanceof BrokerError)) throw error
+	if (isUnderWay(ctx)) {
+		// Who reads what has come so far must not take it for the whole.
+		ctx.res.destroy()
+		throw error
+	}
 	const login = loginOf(ctx)
 	for (const name of ofAnswers) ctx.remove(name)
 	const goes = isForThePerson(error) && navigates(ctx)
@@ -105,6 +110,11 @@ async function answer(ctx: Context, error: unknown): Promise<void> {
 		if (!(cause instanceof BrokerError)) throw cause
 		await answerError(ctx, cause, login)
 	}
+}
+
+/** Of an answer that has begun, or whose reader has gone, nothing else can be made. */
+function isUnderWay(ctx: Context): boolean {
+	return ctx.headerSent || !ctx.writable
 }
 
 function isForThePerson(error: unknown): boolean {
