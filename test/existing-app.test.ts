@@ -837,6 +837,45 @@ describe('an application that was there before', () => {
 			})
 		})
 
+		for (const method of ['get', 'destroy'] as const)
+			it(`and a visitor keeps their basket when the store fails once, in ${method}`, async () => {
+				const store = new MapStore()
+				let fails = false
+				const failing = async (name: string) => {
+					if (name !== method || !fails) return
+					fails = false
+					throw new Error('down')
+				}
+				const sessions: SessionStore = {
+					get: async (key) => {
+						await failing('get')
+						return store.get(key)
+					},
+					set: (key, session, maxAge) => store.set(key, session, maxAge),
+					destroy: async (key) => {
+						await failing('destroy')
+						await store.destroy(key)
+					},
+				}
+				await withShop({ sessions }, async (own) => {
+					const browser = own.browser()
+					await browser.post(`${own.address}/basket`, { article: 'lamp' })
+					await browser.follow(`${own.address}/user/login`)
+					const acquireByCode = own.broker.acquireByCode.bind(own.broker)
+					own.broker.acquireByCode = async (...request) => {
+						const signIn = await acquireByCode(...request)
+						fails = true
+						return signIn
+					}
+					const page = await browser.press('Alan Turing')
+					assert.equal(page.status, 503, page.html)
+					assert.ok(!fails)
+					assert.equal(await basket(browser, own), 'lamp')
+					assert.equal((await orders(browser, own)).error, 'ERR_SIGNED_OUT')
+					assert.deepEqual(await own.broker.sessions.find(alan()), [], 'nor do tokens stay')
+				})
+			})
+
 		it('and a sign-out that comes while onSignedIn is asked holds', async () => {
 			let signOut = async (): Promise<unknown> => undefined
 			await withShop({ settings: { onSignedIn: () => signOut() } }, async (own) => {

@@ -39,7 +39,7 @@ export async function callback(
 	const started = await isThere(ctx, login, transaction.sessionId)
 	const signIn = await login.broker.acquireByCode(answer, transaction)
 	if (!signIn.repeated) {
-		let visitors: SessionData = {}
+		let visitors: SessionData | undefined
 		try {
 			const before = await leave(ctx, login, transaction)
 			visitors = before.msal === undefined ? copyOf(before) : {}
@@ -149,11 +149,12 @@ async function undo(
 	login: Login,
 	ticket: SessionTicket,
 	state: string,
-	visitors: SessionData,
+	visitors: SessionData | undefined,
 ): Promise<void> {
 	// One after the other: with the tokens a session ends that has them, and one that has ended is given no new id.
 	const steps = [
-		() => giveBack(ctx, login, visitors),
+		// What could not be left is still there, for the cookie that the browser has; nothing was entered.
+		async () => visitors && giveBack(ctx, login, visitors),
 		() => TokenBroker.undoSignIn(login.broker, ticket, state),
 	]
 	const failures: unknown[] = []
