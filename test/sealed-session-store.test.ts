@@ -4,7 +4,7 @@ import redisStore from 'koa-redis'
 import type { Browser } from '../dev/cookie-jar-browser.js'
 import { people } from '../dev/people.js'
 import { MapStore } from '../examples/existing-app/map-store.js'
-import { BrokerError, redisTokenStore, sealedSessionStore } from '../src/index.js'
+import { BrokerError, memoryTokenStore, redisTokenStore, sealedSessionStore } from '../src/index.js'
 import type { World } from './support/application.js'
 import { startRedis, type TestRedis } from './support/redis.js'
 import { gate } from './support/session-application.js'
@@ -197,6 +197,62 @@ describe('sealedSessionStore on koa-redis', () => {
 			answers.open()
 			for (let i = 0; i < 5; i++) await turn()
 			assert.equal(store.entries.size, 1)
+		})
+	})
+
+	describe('with a sign-in whose session ended a moment before', () => {
+		let store: MapStore
+		let query: ShopApplication
+		before(async () => {
+			store = new MapStore()
+			query = await createShopApplication(world, {
+				sessions: store,
+				settings: { auth: { responseMode: 'query' }, store: memoryTokenStore() },
+			})
+		})
+		after(() => query.close())
+		beforeEach(() => store.entries.clear())
+
+		const tokens = async () => {
+			let count = 0
+			for await (const _ of query.broker.sessions.list()) count++
+			return count
+		}
+
+		it('stores it all the same: it is one of its own', async (t) => {
+			const browser = query.browser()
+			await browser.post(`${query.address}/basket`, { article: 'lamp' })
+			await browser.follow(`${query.address}/user/login`)
+			const get = store.get.bind(store)
+			let reads = 0
+			t.mock.method(store, 'get', async (key: string) => {
+				const found = await get(key)
+				// As another tab does: the request has been given the session, and has looked into it.
+				if (++reads === 2) store.entries.delete(key)
+				return found
+			})
+			await browser.press('Ada Lovelace')
+			assert.deepEqual([store.entries.size, await tokens()], [1, 1])
+			assert.equal((await browser.get(`${query.address}/orders`)).status, 200)
+		})
+
+		it('leaves no tokens when the request is over with it', async () => {
+			const browser = query.browser()
+			await query.signIn(browser)
+			const sealed = sealedSessionStore(store, query.broker)
+			const [key = ''] = store.entries.keys()
+			const { msal } = (await sealed.get(key, 60_000, { ctx: {} })) ?? {}
+			const ctx = { headerSent: true }
+			await sealed.set('old', { basket: [] }, 60_000, { ctx })
+			store.entries.delete('old')
+			await sealed.set('old', { basket: ['lamp'] }, 60_000, { ctx })
+			assert.equal(store.entries.has('old'), false)
+			await assert.rejects(
+				sealed.set('new', { msal }, 60_000, { ctx }),
+				(error) => error instanceof BrokerError && error.code === 'ERR_LOGIN_REJECTED',
+			)
+			assert.equal(store.entries.has('new'), false)
+			assert.equal(await query.broker.isSignedIn({ msal } as object), false)
 		})
 	})
 

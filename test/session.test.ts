@@ -756,6 +756,40 @@ describe('signing in and the session', () => {
 				})
 			})
 
+	it('leaves no tokens of a sign-in in a request whose session was ended meanwhile', {
+		timeout: 10_000,
+	}, async ({ signal }) => {
+		const store = memoryTokenStore()
+		let ticket: unknown
+		const app = await createApplication(world, {
+			secrets: [secret],
+			store,
+			configure: (koa) =>
+				koa.use(async (ctx, next) => {
+					if (ctx.path !== '/late') return next()
+					store.sessions.clear()
+					ctx.session.value = 'late'
+					await ctx.session.manuallyCommit()
+					ctx.session.msal = ticket
+				}),
+		})
+		try {
+			const browser = app.browser()
+			await app.signIn(browser)
+			ticket = app.seen.session?.msal
+			const visitor = await request(`${app.origin}/keep?value=kept`)
+			assert.equal(await app.broker.isSignedIn({ msal: ticket } as object), true)
+			const { status, lines } = await request(`${app.origin}/late`, visitor.cookie)
+			assert.deepEqual([status, lines, store.sessions.size], [400, [], 0])
+			// They are owed.
+			while (!signal.aborted && (await app.broker.isSignedIn({ msal: ticket } as object)))
+				await new Promise((resolve) => setTimeout(resolve, 20))
+			assert.equal(signal.aborted, false)
+		} finally {
+			await app.close()
+		}
+	})
+
 	function cookieOf(browser: ReturnType<Application['browser']>, name: string): string {
 		const cookie = browser.jar.cookies.find((candidate) => candidate.name === name)
 		return `${name}=${cookie?.value}`

@@ -3,6 +3,7 @@ import { TokenBroker } from '../broker.js'
 import { BrokerError } from '../errors.js'
 import { createSealer } from '../sealing.js'
 import { ticketOf } from '../session.js'
+import { rejected } from '../sign-in.js'
 import { Turns } from '../turns.js'
 import { leaveCookie } from './cookies.js'
 import { patientStore } from './patient-store.js'
@@ -35,18 +36,27 @@ interface StoreRequest {
 	readonly ctx: Context
 	/** Keys whose stored sessions it has been given. */
 	readonly loaded: Set<string>
+	/** Partitions of the tickets that it was given, or has stored. */
+	readonly partitions: Set<string>
 	/** Its session was ended meanwhile: nothing more of this request is stored, under no key. */
 	ended: boolean
 }
 
 type Read = (key: string, maxAge: number, options: SessionStoreOptions) => Promise<SessionData | undefined>
 
-/** How a sealed store is read without regard to whether the tokens of the session live. */
-const reads = new WeakMap<object, Read>()
+type End = (key: string, options: SessionStoreOptions) => Promise<void>
 
-/** Of a store that {@link sealedSessionStore} has made. */
+/** What the routes do with a sealed store beyond koa-session. */
+const insides = new WeakMap<object, { readonly read: Read; readonly end: End }>()
+
+/** How a store that {@link sealedSessionStore} has made is read without regard to whether the session's tokens live. */
 export function sealedReadOf(store: object): Read | undefined {
-	return reads.get(store)
+	return insides.get(store)?.read
+}
+
+/** How a session of such a store is ended by a request that may begin another, also when it has ended before. */
+export function sealedEndOf(store: object): End | undefined {
+	return insides.get(store)?.end
 }
 
 const purpose = 'application-session'
@@ -84,7 +94,12 @@ export function sealedSessionStore(store: SessionStore, broker: TokenBroker): Se
 				'ERR_CONFIG',
 				'sealedSessionStore needs a koa-session that tells its store the request (`ctx`): version 6.4 or later.',
 			)
-		const request = requests.get(ctx) ?? { ctx: ctx as Context, loaded: new Set(), ended: false }
+		const request = requests.get(ctx) ?? {
+			ctx: ctx as Context,
+			loaded: new Set(),
+			partitions: new Set(),
+			ended: false,
+		}
 		requests.set(ctx, request)
 		return request
 	}
@@ -140,7 +155,7 @@ export function sealedSessionStore(store: SessionStore, broker: TokenBroker): Se
 
 	const sealedStore: SealedSessionStore = {
 		async get(key, maxAge, options) {
-			const { loaded } = requestOf(options)
+			const { loaded, partitions } = requestOf(options)
 			const data = await read(key, maxAge, options)
 			if (!data) return undefined
 			if (await isOver(data)) {
@@ -148,15 +163,26 @@ export function sealedSessionStore(store: SessionStore, broker: TokenBroker): Se
 				return undefined
 			}
 			loaded.add(key)
+			const partition = ticketOf(data)?.partition
+			if (partition !== undefined) partitions.add(partition)
 			return data
 		},
 		async set(key, session, maxAge, options) {
 			const request = requestOf(options)
 			await turns.take(key, async () => {
 				if (request.loaded.has(key) && !(await patient.get(key, maxAge, options))) request.ended = true
-				if (request.ended) return leaveSessionCookie(request.ctx)
+				const partition = ticketOf(session)?.partition
+				const signedInNow = partition !== undefined && !request.partitions.has(partition)
+				if (request.ended) {
+					leaveSessionCookie(request.ctx)
+					if (!signedInNow) return
+					// What has been signed out stays so: this sign-in has no session, and is to leave no tokens.
+					await broker.signOut(session)
+					throw rejected('Its session was ended meanwhile.')
+				}
 				await patient.set(key, seal(key, session), maxAge, options)
 				request.loaded.add(key)
+				if (signedInNow) request.partitions.add(partition)
 			})
 		},
 		async destroy(key, options = {}) {
@@ -169,7 +195,13 @@ export function sealedSessionStore(store: SessionStore, broker: TokenBroker): Se
 			})
 		},
 	}
-	reads.set(sealedStore, read)
+	insides.set(sealedStore, {
+		read,
+		end: async (key, options) => {
+			requestOf(options).loaded.delete(key)
+			await sealedStore.destroy(key, options)
+		},
+	})
 	return sealedStore
 }
 

@@ -1,6 +1,6 @@
 import type { Context } from 'koa'
 import { BrokerError } from '../errors.js'
-import { type SessionStore, sealedReadOf } from './sealed-session-store.js'
+import { type SessionStore, sealedEndOf, sealedReadOf } from './sealed-session-store.js'
 import { ownSessionsOf } from './session.js'
 import { mendSession, pickData, restoreData, type SessionData } from './session-data.js'
 
@@ -136,6 +136,7 @@ function foreignKoaSession(ctx: Context, options: KoaSessionOptions): SessionAcc
 			'This koa-session can’t give a session a new id: version 6.4 or later can.',
 		)
 	const get = sealedReadOf(store) ?? store.get.bind(store)
+	const destroy = sealedEndOf(store) ?? store.destroy.bind(store)
 	return {
 		id,
 		get presented() {
@@ -151,7 +152,7 @@ function foreignKoaSession(ctx: Context, options: KoaSessionOptions): SessionAcc
 			return valid && !valid(ctx, data as SessionData) ? undefined : restored
 		},
 		end: async (other) => {
-			await ofStore(() => store.destroy(other, { ctx }))
+			await ofStore(() => destroy(other, { ctx }))
 		},
 		renew: (data) =>
 			ofStore(async () => {

@@ -9,6 +9,7 @@ import { randomText } from '../random.js'
 import { createSealer, type Opened } from '../sealing.js'
 import { ticketOf } from '../session.js'
 import { type KoaMsalOptions, resolveSettings, type Settings } from '../settings.js'
+import { rejected } from '../sign-in.js'
 import { beforeHead } from './before-head.js'
 import { createCookieSignatures } from './cookie-signatures.js'
 import { clearCookie, hasCookie, leaveCookie, readCookieValues, sessionCookie, setCookie } from './cookies.js'
@@ -222,6 +223,7 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 				const sealed = sealer.seal('session', key, data)
 				if (sealed.length > longestSealed)
 					throw new BrokerError('ERR_CONFIG', 'A session is longer than 1 MiB, sealed. Keep less in it.')
+				let hasNoTokens = false
 				if (lifetime <= 0) {
 					request.ended = true
 					await remove(key)
@@ -232,7 +234,7 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 						else request.ended = !(await backend.replace(key, sealed, lifetime))
 						// After it is stored: a sign-out that comes between finds nothing to end, and leaves nothing to bind to.
 						if (partition !== undefined && (isNew || signedInNow) && !request.ended)
-							request.ended = !(await bindOrEnd(key, partition))
+							request.ended = hasNoTokens = !(await bindOrEnd(key, partition))
 					} catch (error) {
 						// Nobody has the cookie of a sign-in that fails here: neither its tokens nor its session are to stay.
 						if (isNew && signedInNow) owe(key, partition)
@@ -242,6 +244,11 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 				// Ended meanwhile, by a sign-out or a sign-in: neither the session nor its cookie comes back.
 				if (request.ended) request.cookie = 'keep'
 				request.loaded = request.ended ? undefined : key
+				// What has been signed out stays so: this sign-in has no session, and is to leave no tokens.
+				if (request.ended && signedInNow && !hasNoTokens) {
+					owe(key, partition)
+					throw rejected('Its session was ended meanwhile.')
+				}
 			},
 			destroy: async (key: string, { ctx }: { ctx?: Context }) => {
 				const request = requestOf(ctx)
