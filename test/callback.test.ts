@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
+import { request } from 'node:http'
 import { after, afterEach, before, describe, it, mock } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type Browser, createBrowser } from '../dev/cookie-jar-browser.js'
 import { API, clientIds, clientSecrets } from '../dev/directory.js'
 import { people } from '../dev/people.js'
@@ -115,6 +117,27 @@ describe('the callback, /user/authorized (acquire_token_by_auth_code_flow)', () 
 		const page = await browser.get(`${at.origin}/token`)
 		return page.status === 200 ? page.json<{ username: string }>().username : undefined
 	}
+
+	it('may be posted once more when the browser went away before it had posted all of it', async () => {
+		const browser = openBrowser()
+		const fields = await answerOf(browser)
+		const url = new URL(`${app.origin}/user/authorized`)
+		const body = new URLSearchParams(fields).toString()
+		const half = request(url, {
+			method: 'POST',
+			headers: {
+				'content-type': 'application/x-www-form-urlencoded',
+				'content-length': body.length,
+				cookie: browser.jar.headerFor(url, { method: 'POST', crossSite: true, topLevel: true }),
+			},
+		})
+		half.on('error', () => {})
+		half.write(body.slice(0, 20))
+		await sleep(100)
+		half.destroy()
+		await sleep(200)
+		assertSignedIn(await deliver(browser, fields))
+	})
 
 	/** Nothing was asked of the provider, nothing is signed in, and nothing that was is different. */
 	async function changesNothing(work: () => Promise<void>): Promise<void> {

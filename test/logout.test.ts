@@ -203,6 +203,23 @@ describe('/user/logout[/to]', () => {
 		assert.ok(!(await isSignedIn()))
 	})
 
+	for (const code of ['ERR_OVERLOADED', 'ERR_WORKER_FAILED'] as const)
+		it(`tells who signs out what is done, not to try again, when it is ${code}`, async (t) => {
+			await app.signIn(browser)
+			const { session } = app.seen
+			t.mock.method(app.broker, 'signOut', () =>
+				Promise.reject(new BrokerError(code, 'No thread has time.', { retryAfter: 1 })),
+			)
+			const page = await logout()
+			assert.equal(page.status, 503)
+			assert.ok(page.headers.get('retry-after'))
+			assert.match(page.html, /You are signed out in this browser/)
+			assert.doesNotMatch(page.html, /Try again/)
+			assert.deepEqual(sessionCookies(), [])
+			t.mock.restoreAll()
+			await app.broker.signOut(session)
+		})
+
 	it('ends only this session of a person who has two', async () => {
 		const other = createBrowser()
 		await app.signIn(browser)

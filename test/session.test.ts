@@ -790,6 +790,31 @@ describe('signing in and the session', () => {
 		}
 	})
 
+	it('leaves no tokens of a sign-in whose session is too long to be stored', {
+		timeout: 10_000,
+	}, async ({ signal }) => {
+		const app = await createApplication(world, {
+			secrets: [secret],
+			onSignedIn: ({ session }) => {
+				session.value = 'x'.repeat(1_048_576)
+			},
+		})
+		const tokens = async () => {
+			let count = 0
+			for await (const _ of app.broker.sessions.list()) count++
+			return count
+		}
+		try {
+			assert.equal((await app.signIn(app.browser())).status, 500)
+			assert.match(String(app.errors), /longer than 1 MiB/)
+			// They are owed.
+			while (!signal.aborted && (await tokens()) > 0) await new Promise((resolve) => setTimeout(resolve, 20))
+			assert.equal(signal.aborted, false)
+		} finally {
+			await app.close()
+		}
+	})
+
 	function cookieOf(browser: ReturnType<Application['browser']>, name: string): string {
 		const cookie = browser.jar.cookies.find((candidate) => candidate.name === name)
 		return `${name}=${cookie?.value}`

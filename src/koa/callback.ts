@@ -82,6 +82,8 @@ async function readAnswer(
 		)
 		return { answer, transaction: named[0] }
 	} catch (error) {
+		// The browser went away before it had said all of it, and may say it again.
+		if (!ctx.req.complete && ctx.req.destroyed) throw error
 		await end(login, named.length > 0 ? named : transactions.takeOnly(ctx))
 		throw error
 	}

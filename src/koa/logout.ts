@@ -1,4 +1,5 @@
 import type { Context } from 'koa'
+import { BrokerError } from '../errors.js'
 import { ticketOf } from '../session.js'
 import { isCrossSite } from './cross-site.js'
 import { endLegacySessions } from './legacy-cookie.js'
@@ -7,6 +8,15 @@ import { html, showPage } from './page.js'
 import { returnToOf, toBrowserPath } from './return-to.js'
 import { sessionAccess } from './session-access.js'
 import { markSignedOut } from './sign-out-marks.js'
+import { signedOutHere } from './signed-out-here.js'
+
+/** Codes of a sign-out that the store is told of as soon as it can be. */
+const later: ReadonlySet<string> = new Set(['ERR_STORE_UNAVAILABLE', 'ERR_OVERLOADED', 'ERR_WORKER_FAILED'])
+
+/** It is done here, and is not to be tried again, which would sign the person in. */
+function toldLater(error: unknown): never {
+	throw error instanceof BrokerError && later.has(error.code) ? signedOutHere(error) : error
+}
 
 /** Ends the session, its tokens, and the provider's session. */
 export async function logout(ctx: Context, login: Login): Promise<void> {
@@ -34,8 +44,12 @@ export async function logout(ctx: Context, login: Login): Promise<void> {
 	// (a basket, say) is not another site's to take.
 	const dropped = crossSite ? [] : [access.drop(), endLegacySessions(ctx, login)]
 	// Before the answer, and whether the session is there or not: a sign-in under way may have ended it already.
-	if (!crossSite && access.presented !== undefined) dropped.push(markSignedOut(login, access.presented))
-	const [{ endSessionEndpoint }] = await Promise.all([broker.signOut({ msal: ticket }), ...dropped])
+	const { presented } = access
+	const ended = [
+		broker.signOut({ msal: ticket }),
+		presented !== undefined && !crossSite && markSignedOut(login, presented),
+	] as const
+	const [[{ endSessionEndpoint }]] = await Promise.all([Promise.all(ended).catch(toldLater), ...dropped])
 	ctx.status = 303
 	ctx.set('Location', ticket && endSessionEndpoint ? endSessionUrl(endSessionEndpoint, target) : target)
 	ctx.body = ''

@@ -21,6 +21,7 @@ import { checkAddress } from './request-address.js'
 import { toBrowserPath } from './return-to.js'
 import { createMemoryBackend, createRedisBackend } from './session-backend.js'
 import { parseData, pickData, type SessionData } from './session-data.js'
+import { signedOutHere } from './signed-out-here.js'
 
 /** The session middleware, which has a connection to close. */
 export interface MsalSession extends Middleware {
@@ -219,10 +220,6 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 				if (request.deadline === undefined || signedInNow) request.deadline = Date.now() + absoluteTimeout
 				request.partition = partition
 				const lifetime = Math.min(idleTimeout, request.deadline - Date.now())
-				const data = JSON.stringify({ deadline: request.deadline, data: pickData(session) })
-				const sealed = sealer.seal('session', key, data)
-				if (sealed.length > longestSealed)
-					throw new BrokerError('ERR_CONFIG', 'A session is longer than 1 MiB, sealed. Keep less in it.')
 				let hasNoTokens = false
 				if (lifetime <= 0) {
 					request.ended = true
@@ -230,6 +227,10 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 				} else if (!request.ended) {
 					const isNew = request.loaded !== key
 					try {
+						const data = JSON.stringify({ deadline: request.deadline, data: pickData(session) })
+						const sealed = sealer.seal('session', key, data)
+						if (sealed.length > longestSealed)
+							throw new BrokerError('ERR_CONFIG', 'A session is longer than 1 MiB, sealed. Keep less in it.')
 						if (isNew) await backend.create(key, sealed, lifetime)
 						else request.ended = !(await backend.replace(key, sealed, lifetime))
 						// After it is stored: a sign-out that comes between finds nothing to end, and leaves nothing to bind to.
@@ -411,14 +412,4 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 
 function isUnavailable(error: unknown): error is BrokerError {
 	return error instanceof BrokerError && error.code === 'ERR_STORE_UNAVAILABLE'
-}
-
-/** What somebody is told who signs out while the store can't be told. */
-function signedOutHere(cause: BrokerError): BrokerError {
-	const { code, retryAfter } = cause
-	return new BrokerError(
-		code,
-		'You are signed out in this browser. Elsewhere the sign-out is known as soon as the service is available again.',
-		{ expose: true, cause, ...(retryAfter !== undefined && { retryAfter }) },
-	)
 }
