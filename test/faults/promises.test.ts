@@ -206,7 +206,9 @@ describe('200 requests a second', { timeout: 900_000 }, () => {
 				(word === 'ERR_WORKER_FAILED' ||
 					(what === 'loops' && word === 'ERR_OVERLOADED' && ms >= deadlines.task * 0.9))
 			assert.deepEqual(tally(failed.filter((one) => !isItsOwn(one))), {}, 'nobody else fails')
-			assert.ok(lasted <= (what === 'loops' ? deadlines.task : 0) + 1000, `it ended after ${lasted} ms`)
+			// How soon its memory is full is the machine's: 0.6 seconds, or 1.8.
+			const itself = what === 'throws late' || what === 'exits' ? 0 : deadlines.task
+			assert.ok(lasted <= itself + 1000, `it ended after ${lasted} ms`)
 			// It gets no more than its part of the work, and each of these has one refresh at a time.
 			assert.ok(people <= 6, `${people} people's requests failed`)
 			const late = recoveryTime(of('renewed', 'visit', 'held'), ended)
