@@ -345,12 +345,11 @@ export class TokenBroker {
 
 		if (!request.forceRefresh) {
 			const now = Date.now()
-			const find = () => this.#held.get(ticket.partition, scopes.key, scopes.wanted, request.claims, now)
-			let held = find()
+			let held = this.#held.get(ticket.partition, scopes.key, scopes.wanted, request.claims, now)
 			if (held && held.confirmedAt < this.#heardSince()) {
 				await this.#confirmHeld(ticket.partition, held, request.signal)
 				// Signed out meanwhile, perhaps, by somebody else than the store.
-				held = find()
+				held = this.#held.get(ticket.partition, scopes.key, scopes.wanted, request.claims, now)
 			}
 			if (held) return this.#answerHeld(ticket, scopes, held, now)
 		}
