@@ -356,15 +356,17 @@ describe('a token that is past its refresh time but valid', () => {
 			const session = await sessionOf(app)
 			await pastRefreshTime(app, session)
 			world.standIn.clearLog()
-			world.standIn.inject({ delayMs: 300 })
+			world.standIn.inject({ delayMs: 1500 })
 			const started = performance.now()
 			const tokens = await Promise.all(Array.from({ length: 20 }, () => app.broker.acquireSilent(session)))
-			assert.ok(performance.now() - started < 150, 'nobody waits for the provider')
+			assert.ok(performance.now() - started < 1000, 'nobody waits for the provider')
 			assert.deepEqual(new Set(tokens.map((token) => token.outcome)), new Set(['stale']))
-			await new Promise((resolve) => setTimeout(resolve, 600))
+			for (let next = tokens[0]; next?.accessToken === tokens[0]?.accessToken; ) {
+				assert.ok(performance.now() - started < 10_000, 'the new one is held')
+				await new Promise((resolve) => setTimeout(resolve, 20))
+				next = await app.broker.acquireSilent(session)
+			}
 			assert.equal(world.standIn.count('token', 'refresh_token'), 1)
-			const next = await app.broker.acquireSilent(session)
-			assert.notEqual(next.accessToken, tokens[0]?.accessToken)
 		} finally {
 			await app.close()
 			await world.close()

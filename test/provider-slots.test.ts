@@ -142,7 +142,7 @@ describe('provider slots under overload (H6)', () => {
 		assert.ok(count('served') > 200, numbers)
 		assert.ok(count('refused') > 2000, numbers)
 		assert.ok(count('late') < count('served') / 2, numbers)
-		assert.ok(results.every(({ word, ms }) => word !== 'served' || ms < 700))
+		assert.ok(results.every(({ word, ms }) => word !== 'served' || ms < 1500))
 	})
 })
 

@@ -29,7 +29,7 @@ describe('G5: SIGTERM while 50 sessions are being refreshed', { timeout: 600_000
 			await expireAll()
 			const one = await setting.start()
 			standIn.clearLog()
-			standIn.inject({ grant: 'refresh_token', delayMs: 400, times: sessions.length })
+			standIn.inject({ grant: 'refresh_token', delayMs: 1000, times: sessions.length })
 			const ended = once(one.child, 'exit')
 			const pending = one.acquire(sessions)
 			// From before the first refresh has reached the provider to after the last one has.
@@ -39,7 +39,7 @@ describe('G5: SIGTERM while 50 sessions are being refreshed', { timeout: 600_000
 			await sleep(50)
 			const [refused] = await one.acquire(sessions.slice(0, 1))
 			assert.equal(refused && 'error' in refused && refused.error, 'ERR_BROKER_CLOSED', `round ${round}`)
-			assert.ok(performance.now() - asked < 400, 'at once, not when the others are done')
+			assert.ok(performance.now() - asked < 900, 'at once, not when the others are done')
 
 			const replies = await pending
 			assert.deepEqual(await ended, [0, null], `round ${round}`)
@@ -80,7 +80,7 @@ describe('G5: SIGTERM while 50 sessions are being refreshed', { timeout: 600_000
 		one.child.kill('SIGTERM')
 		const asked = performance.now()
 		assert.deepEqual(await ended, [null, 'SIGTERM'])
-		assert.ok(performance.now() - asked < 500, `${performance.now() - asked} ms`)
+		assert.ok(performance.now() - asked < 2000, `${performance.now() - asked} ms`)
 		await cut
 
 		standIn.clearFaults()
