@@ -109,6 +109,22 @@ describe('the callback, /user/authorized (acquire_token_by_auth_code_flow)', () 
 
 	const held = () => heldIn(redis)
 
+	it('can be posted again to the next process when it came to one that was closing', async () => {
+		const closing = await createOnRedis()
+		const browser = openBrowser()
+		const fields = await answerOf(browser, { at: closing })
+		await closing.broker.close()
+		const answer = await deliver(browser, fields, { at: closing })
+		assertRefused(answer, 503, 'ERR_BROKER_CLOSED')
+		assert.deepEqual(answer.cookies, [], 'the sign-in is still under way')
+		const next = await createOnRedis({ auth: { redirectUri: `${closing.origin}/user/authorized` } })
+		try {
+			assertSignedIn(await deliver(browser, fields, { at: next }))
+		} finally {
+			await Promise.all([closing.close(), next.close()])
+		}
+	})
+
 	async function keys(kind: 's' | 't'): Promise<number> {
 		return (await held()).filter((line) => line.split(' ')[0]?.includes(`:${kind}:`)).length
 	}

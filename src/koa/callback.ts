@@ -37,7 +37,12 @@ export async function callback(
 		)
 	}
 	const started = await isThere(ctx, login, transaction.sessionId)
-	const signIn = await login.broker.acquireByCode(answer, transaction)
+	const signIn = await login.broker.acquireByCode(answer, transaction).catch((error: unknown) => {
+		// The code is not used yet: another process takes it when the form is posted again.
+		if (error instanceof BrokerError && error.code === 'ERR_BROKER_CLOSED')
+			login.transactions.giveBack(ctx, transaction)
+		throw error
+	})
 	if (!signIn.repeated) {
 		let visitors: SessionData | undefined
 		try {

@@ -3,7 +3,7 @@ import type { Context } from 'koa'
 import { createSealer } from '../sealing.js'
 import type { Settings } from '../settings.js'
 import { type LoginTransaction, transactionLifetime } from '../sign-in.js'
-import { clearCookie, readCookies, setCookie, transactionCookie } from './cookies.js'
+import { clearCookie, leaveCookie, readCookies, setCookie, transactionCookie } from './cookies.js'
 
 /** Sign-ins under way that one browser keeps; each cookie has some 700 bytes, with a long path up to 2,100. */
 const newest = 5
@@ -78,9 +78,12 @@ export function createTransactions(settings: Settings) {
 			setCookie(ctx.res, cookie, sealed, transactionLifetime / 1000)
 		},
 
-		/** The transactions of an answer with these states; their cookies are deleted, whatever comes of it. */
+		/** The transactions of an answer with these states; their cookies are deleted, unless one is given back. */
 		take: (ctx: Context, states: readonly string[]) =>
 			takeNamed(ctx, [...new Set(states.map((state) => cookieOf(state).name))]),
+
+		/** Nothing has come of it yet: its cookie stays. */
+		giveBack: (ctx: Context, { state }: BrowserTransaction) => leaveCookie(ctx.res, cookieOf(state)),
 
 		/**
 		 * A sign-in is done: the others of this browser start from its session now, for its cookie does not come with the
