@@ -198,6 +198,40 @@ describe('sealedSessionStore on koa-redis', () => {
 			for (let i = 0; i < 5; i++) await turn()
 			assert.equal(store.entries.size, 1)
 		})
+
+		it('keeps what was written last, though an older write comes after it', async (t) => {
+			const answers = gate()
+			const { sealed } = holding(answers.opened)
+			t.mock.timers.enable({ apis: ['setTimeout'] })
+			const lost = assert.rejects(sealed.set('key', { basket: [] }, 60_000, { ctx: {} }), unavailable)
+			await turn()
+			t.mock.timers.tick(5000)
+			await lost
+			await sealed.set('key', { basket: ['lamp'] }, 60_000, { ctx: {} })
+			answers.open()
+			for (let i = 0; i < 5; i++) await turn()
+			assert.deepEqual(await sealed.get('key', 60_000, { ctx: {} }), { basket: ['lamp'] })
+		})
+	})
+
+	it('answers 503 with Retry-After, and not 500, for a store that fails (E1)', async (t) => {
+		const store = new MapStore()
+		const plain = await createShopApplication(world, { sessions: store })
+		try {
+			const browser = plain.browser()
+			await plain.signIn(browser)
+			for (const method of ['get', 'set', 'destroy'] as const)
+				t.mock.method(store, method, () => Promise.reject(new Error('connect ECONNREFUSED')))
+			for (const path of ['/orders', '/user/logout']) {
+				const { status, headers } = await browser.get(`${plain.address}${path}`, json)
+				assert.deepEqual([status, headers.get('retry-after')], [503, '5'], path)
+			}
+			const anonymous = await plain.browser().get(`${plain.address}/`)
+			assert.equal(anonymous.status, 200)
+			assert.ok(plain.errors.every((error) => !error.message.includes('ECONNREFUSED')))
+		} finally {
+			await plain.close()
+		}
 	})
 
 	describe('with a sign-in whose session ended a moment before', () => {

@@ -72,8 +72,10 @@ const answerErrors: Middleware = async (ctx, next) => {
 			status = 500,
 			expose = false,
 			message,
-		} = error as { status?: number; expose?: boolean; message: string }
+			headers = {}, // how soon to try again
+		} = error as { status?: number; expose?: boolean; message: string; headers?: Record<string, string> }
 		ctx.status = status
+		ctx.set(headers)
 		ctx.type = 'html'
 		ctx.body = `<!doctype html><title>Shop</title><h1>The shop is sorry (${status})</h1><p>${escapeHtml(expose ? message : 'It is our fault.')}</p>`
 		if (status >= 500) ctx.app.emit('error', error, ctx)

@@ -69,8 +69,8 @@ const surplus = 10_000
  * (AES-256-GCM, bound to its key), and what has ended does not come back. A slow request that ends after a sign-out,
  * or after a sign-in that gave the session a new id, neither stores its session again nor touches the cookie; a
  * session whose tokens were signed out anywhere is over, with all its data, when it is next asked for. Sessions that
- * were stored without a seal are not read: whoever has one begins anew. Each call of the store has five seconds, and is
- * `ERR_STORE_UNAVAILABLE` then; what it writes later brings nothing back either.
+ * were stored without a seal are not read: whoever has one begins anew. A call of the store that fails, or takes longer
+ * than five seconds, is `ERR_STORE_UNAVAILABLE` (503); what it writes later brings nothing back either.
  * @param store the application's store; its keys and times to live stay what they are
  * @param broker whose `secrets` seal
  * @example

@@ -1,5 +1,6 @@
 import type { Context } from 'koa'
 import { BrokerError } from '../errors.js'
+import { ofStore } from './of-store.js'
 import { type SessionStore, sealedEndOf, sealedReadOf } from './sealed-session-store.js'
 import { ownSessionsOf } from './session.js'
 import { mendSession, pickData, restoreData, type SessionData } from './session-data.js'
@@ -171,17 +172,6 @@ function foreignKoaSession(ctx: Context, options: KoaSessionOptions): SessionAcc
 /** As koa-session reads it. */
 function keyOf(ctx: Context, options: KoaSessionOptions): string | undefined {
 	return options.externalKey ? options.externalKey.get(ctx) : ctx.cookies.get(options.key, options)
-}
-
-async function ofStore<T>(work: () => T | Promise<T>): Promise<T> {
-	try {
-		return await work()
-	} catch (cause) {
-		if (cause instanceof BrokerError) throw cause
-		throw new BrokerError('ERR_STORE_UNAVAILABLE', 'The application’s session store does not answer.', {
-			cause,
-		})
-	}
 }
 
 async function renewKoaSession(
