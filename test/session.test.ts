@@ -458,6 +458,29 @@ describe('the session middleware (app_init_redis_session)', () => {
 		}
 	})
 
+	it('tells of a session that begins too late for its cookie, once', async (t) => {
+		const warnings = t.mock.method(process, 'emitWarning', () => {})
+		const app = await createSessionApplication({}, async (ctx) => {
+			if (ctx.path === '/late') ctx.res.write('written past Koa')
+			ctx.session.value = 'x'
+			if (ctx.path === '/in-time') await ctx.session.manuallyCommit()
+			ctx.respond = false
+			ctx.res.end()
+		})
+		try {
+			const { cookie } = await app.get('/in-time')
+			assert.ok(cookie, 'one that is committed has its cookie')
+			assert.equal(warnings.mock.callCount(), 0)
+			assert.equal((await app.get('/late', cookie)).cookie, undefined)
+			assert.equal(warnings.mock.callCount(), 0, 'the browser has the cookie')
+			for (let i = 0; i < 2; i++) assert.equal((await app.get('/late')).cookie, undefined)
+			assert.equal(warnings.mock.callCount(), 1)
+			assert.match(String(warnings.mock.calls[0]?.arguments[0]), /manuallyCommit/)
+		} finally {
+			await app.close()
+		}
+	})
+
 	it('refuses an application whose ctx.session is another koa-session’s, and stores nothing there', async () => {
 		const session = createMsalSession(sessionOptions())
 		const app = new Koa()

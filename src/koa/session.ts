@@ -200,7 +200,7 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 		},
 		store: {
 			get: async (key: string, _maxAge: number, { ctx }: { ctx?: Context }) => {
-				const stored = await load(key)
+				const stored = await current(key)
 				if (!stored) return undefined
 				const request = requestOf(ctx)
 				request.loaded = key
@@ -319,7 +319,7 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 		ownByRequest.set(ctx.req, {
 			id,
 			newest: () => [...request.ids.values()].at(-1),
-			read: async (other) => (await load(keyOf(other)))?.data,
+			read: async (other) => (await current(keyOf(other)))?.data,
 			end: async (other) => {
 				const key = keyOf(other)
 				// This request ends it itself, and may begin another.
@@ -361,11 +361,24 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 		}
 	}
 
+	let toldLate = false
+	const tellLate = () => {
+		if (toldLate) return
+		toldLate = true
+		process.emitWarning(
+			'a session began after the head of its answer was sent, so the browser has no cookie of it. Change ctx.session before the answer is written, and await ctx.session.manuallyCommit() where it is written past Koa.',
+			'KoaMsalWarning',
+		)
+	}
+
 	const finish = (ctx: Context, request: RequestSession, presented: boolean) => {
 		if (request.cookie === 'keep' && request.outdated && request.loaded)
 			request.cookie = { key: request.loaded }
 		// An answer that is under way takes no more headers.
-		if (ctx.headerSent) return
+		if (ctx.headerSent) {
+			if (typeof request.cookie === 'object' && !hasCookie(ctx.res, cookie)) tellLate()
+			return
+		}
 		if (request.cookie === 'keep') leaveCookie(ctx.res, cookie)
 		else if (request.cookie === 'clear') clearCookie(ctx.res, cookie)
 		else {
@@ -386,6 +399,8 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 		return 'done'
 	})
 	const owe = (key: string, partition?: string) => owed.keep(key, { partition })
+	/** Who has signed out is nobody, before the store knows it and while it is away. */
+	const current = async (key: string) => (owed.get(key) ? undefined : load(key))
 	const loginPath = toBrowserPath(settings.basePath, settings.paths.login)
 	const signsOut = (ctx: Context) => {
 		const route = settings.paths.logout
