@@ -245,6 +245,42 @@ describe('a provider that wants fewer calls', () => {
 		}
 	})
 
+	for (const [longer, shorter] of [
+		[0, 400],
+		[400, 0],
+	] as const)
+		it(`is left alone for the longest of its words, which comes ${longer < shorter ? 'first' : 'last'}`, async () => {
+			const [first, second] = [
+				await createApplication(world, { ...options(), pool: { threads: 1 } }),
+				await createApplication(world, options()),
+			]
+			try {
+				await redis.client().flushall()
+				const [ada, charles] = [await sessionOf(first), await sessionOf(first, 'Charles Babbage')]
+				const grace = await sessionOf(first, 'Grace Hopper')
+				world.standIn.clearLog()
+				const say = (seconds: number, delayMs: number) =>
+					world.standIn.inject({
+						status: 429,
+						headers: { 'retry-after': String(seconds) },
+						delayMs: 400 + delayMs,
+					})
+				say(60, longer)
+				say(5, shorter)
+				// Under way together: neither knows yet what the other is told.
+				const refused = [ada, charles].map((session) =>
+					assert.rejects(first.broker.acquireSilent(session, { forceRefresh: true }), unavailable(4, 60)),
+				)
+				await Promise.all(refused)
+				assert.equal(world.standIn.count('token'), 2)
+				for (const { broker } of [first, second])
+					await assert.rejects(broker.acquireSilent(grace, { forceRefresh: true }), unavailable(50, 60))
+			} finally {
+				world.standIn.clearFaults()
+				await Promise.all([first.close(), second.close()])
+			}
+		})
+
 	it('is left alone by every thread of a process whose store is in memory', async () => {
 		const app = await createApplication(world, { pool: { threads: 4, concurrency: 1 } })
 		try {
