@@ -198,20 +198,6 @@ describe('sealedSessionStore on koa-redis', () => {
 			for (let i = 0; i < 5; i++) await turn()
 			assert.equal(store.entries.size, 1)
 		})
-
-		it('keeps what was written last, though an older write comes after it', async (t) => {
-			const answers = gate()
-			const { sealed } = holding(answers.opened)
-			t.mock.timers.enable({ apis: ['setTimeout'] })
-			const lost = assert.rejects(sealed.set('key', { basket: [] }, 60_000, { ctx: {} }), unavailable)
-			await turn()
-			t.mock.timers.tick(5000)
-			await lost
-			await sealed.set('key', { basket: ['lamp'] }, 60_000, { ctx: {} })
-			answers.open()
-			for (let i = 0; i < 5; i++) await turn()
-			assert.deepEqual(await sealed.get('key', 60_000, { ctx: {} }), { basket: ['lamp'] })
-		})
 	})
 
 	it('answers 503 with Retry-After, and not 500, for a store that fails (E1)', async (t) => {

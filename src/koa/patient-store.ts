@@ -13,49 +13,45 @@ const lateWritesKept = 10_000
 /** What is being written under a key, though nobody waits for it any more. */
 interface LateWrites {
 	count: number
-	/** Does once more what was done to the key meanwhile, of which none of them knows. */
-	meanwhile: (() => Promise<unknown>) | undefined
+	/** The key was removed meanwhile, which none of them knows of. */
+	removed: boolean
 }
 
 /**
  * An application's store, each of whose calls ends: one that never settles would keep all that comes after it waiting.
- * One that fails is away as well. A write that comes about after its time brings nothing back that was removed or
- * written anew meanwhile.
+ * One that fails is away as well. A write that comes about after its time brings nothing back that was removed meanwhile.
  * @throws ERR_STORE_UNAVAILABLE from every method when there is no answer in time
  */
 export function patientStore(store: SessionStore) {
 	const late = new LRUCache<string, LateWrites>({ max: lateWritesKept })
 	const { get, set, destroy } = asynchronous(store)
 
-	const watch = (key: string, written: Promise<unknown>): void => {
-		const writes = late.get(key) ?? { count: 0, meanwhile: undefined }
+	/** Removes what a late write has put there after all. */
+	const watch = (key: string, written: Promise<unknown>, remove: () => Promise<unknown>): void => {
+		const writes = late.get(key) ?? { count: 0, removed: false }
 		writes.count++
 		late.set(key, writes)
 		const done = async () => {
 			if (--writes.count === 0 && late.peek(key) === writes) late.delete(key)
 			// Also when it has failed: that says nothing about what was written.
-			await writes.meanwhile?.()
+			if (writes.removed) await remove()
 		}
 		written.then(done, done).catch(() => {})
-	}
-	const remember = (key: string, again: () => Promise<unknown>): void => {
-		const writes = late.get(key)
-		if (writes) writes.meanwhile = again
 	}
 
 	return {
 		get: (...call: Parameters<SessionStore['get']>) => withTimeout(get(...call), patience, refuse),
 		set: (...call: Parameters<SessionStore['set']>) => {
-			const [key] = call
-			remember(key, () => set(...call))
 			const written = set(...call)
+			const [key, , , options] = call
 			return withTimeout(written, patience, () => {
-				watch(key, written)
+				watch(key, written, () => destroy(key, options))
 				return refuse()
 			})
 		},
 		destroy: (...call: Parameters<SessionStore['destroy']>) => {
-			remember(call[0], () => destroy(...call))
+			const writes = late.get(call[0])
+			if (writes) writes.removed = true
 			return withTimeout(destroy(...call), patience, refuse)
 		},
 	}
