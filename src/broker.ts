@@ -275,6 +275,12 @@ export class TokenBroker {
 		return described
 	}
 
+	/** Has `close()` wait for work that needs the threads yet, no longer than a task may take. */
+	static finish<T>(broker: TokenBroker, work: Promise<T>): Promise<T> {
+		broker.#runs(broker.#pool.within(work)).catch(() => {})
+		return work
+	}
+
 	/** Has something closed together with the broker. */
 	static closeWith(broker: TokenBroker, close: () => Promise<void>): void {
 		broker.#closeToo.push(close)

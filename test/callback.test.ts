@@ -109,6 +109,24 @@ describe('the callback, /user/authorized (acquire_token_by_auth_code_flow)', () 
 
 	const held = () => heldIn(redis)
 
+	it('is seen to its end by a process that closes, what comes after the code included', async () => {
+		const closing = await createOnRedis()
+		const browser = openBrowser()
+		await browser.get(`${closing.origin}/keep?value=lamp`)
+		const fields = await answerOf(browser, { at: closing })
+		world.standIn.clearLog()
+		world.standIn.inject({ grant: 'authorization_code', delayMs: 500 })
+		const delivered = deliver(browser, fields, { at: closing })
+		while (world.standIn.count('token', 'authorization_code') < 1) await sleep(10)
+		try {
+			await closing.broker.close()
+			assertSignedIn(await delivered)
+			assert.deepEqual(closing.errors, [])
+		} finally {
+			await closing.close()
+		}
+	})
+
 	it('can be posted again to the next process when it came to one that was closing', async () => {
 		const closing = await createOnRedis()
 		const browser = openBrowser()

@@ -460,9 +460,10 @@ describe('the session middleware (app_init_redis_session)', () => {
 
 	it('tells of a session that begins too late for its cookie, once', async (t) => {
 		const warnings = t.mock.method(process, 'emitWarning', () => {})
+		let count = 0
 		const app = await createSessionApplication({}, async (ctx) => {
 			if (ctx.path === '/late') ctx.res.write('written past Koa')
-			ctx.session.value = 'x'
+			ctx.session.value = ++count
 			if (ctx.path === '/in-time') await ctx.session.manuallyCommit()
 			ctx.respond = false
 			ctx.res.end()

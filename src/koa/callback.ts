@@ -10,7 +10,6 @@ import { toLocalPath } from './return-to.js'
 import { endRound } from './rounds.js'
 import { sessionAccess } from './session-access.js'
 import { copyOf, keptFor, type SessionData } from './session-data.js'
-import { wasSignedOut } from './sign-out-marks.js'
 import { accountOf } from './signed-in.js'
 import type { BrowserTransaction } from './transactions.js'
 
@@ -36,6 +35,16 @@ export async function callback(
 			'This sign-in cannot be completed: it took too long, was completed before, or began in another browser.',
 		)
 	}
+	// Also what comes after the code: a process that closes waits for it, and for what it takes back.
+	await TokenBroker.finish(login.broker, complete(ctx, login, answer, transaction))
+}
+
+async function complete(
+	ctx: Context,
+	login: Login,
+	answer: AuthorizationAnswer,
+	transaction: BrowserTransaction,
+): Promise<void> {
 	const started = await isThere(ctx, login, transaction.sessionId)
 	const signIn = await login.broker.acquireByCode(answer, transaction).catch((error: unknown) => {
 		// The code is not used yet: another process takes it when the form is posted again.
@@ -50,7 +59,7 @@ export async function callback(
 			visitors = before.msal === undefined ? copyOf(before) : {}
 			const id = await enter(ctx, login, signIn, before)
 			await admit(ctx, login, signIn.ticket.account)
-			if (started !== undefined && (await wasSignedOut(login, started))) {
+			if (started !== undefined && (await login.marks.isMarked(started))) {
 				visitors = {}
 				throw new BrokerError(
 					'ERR_LOGIN_REJECTED',

@@ -8,6 +8,7 @@ import { sendToCanonicalOrigin } from './origin.js'
 import { protect } from './page.js'
 import { toBrowserPath } from './return-to.js'
 import { type SelectSession, sessionAccess } from './session-access.js'
+import type { SignOutMarks } from './sign-out-marks.js'
 import type { createTransactions } from './transactions.js'
 
 /** The parts that belong together in one application, for everything that signs people in. */
@@ -15,6 +16,7 @@ export interface Login {
 	readonly broker: TokenBroker
 	readonly settings: Settings
 	readonly transactions: ReturnType<typeof createTransactions>
+	readonly marks: SignOutMarks
 	/** Which object is the session of a request. */
 	readonly session: SelectSession
 	/** `/user/login`, as the browser sees it. */

@@ -7,7 +7,6 @@ import type { Login } from './login.js'
 import { html, showPage } from './page.js'
 import { returnToOf, toBrowserPath } from './return-to.js'
 import { sessionAccess } from './session-access.js'
-import { markSignedOut } from './sign-out-marks.js'
 import { signedOutHere } from './signed-out-here.js'
 
 /** Codes of a sign-out that the store is told of as soon as it can be. */
@@ -47,7 +46,7 @@ export async function logout(ctx: Context, login: Login): Promise<void> {
 	const { presented } = access
 	const ended = [
 		broker.signOut({ msal: ticket }),
-		presented !== undefined && !crossSite && markSignedOut(login, presented),
+		presented !== undefined && !crossSite && login.marks.mark(presented),
 	] as const
 	const [[{ endSessionEndpoint }]] = await Promise.all([Promise.all(ended).catch(toldLater), ...dropped])
 	ctx.status = 303

@@ -17,7 +17,9 @@ import { photo } from './photo.js'
 import { answerError, otherAccount } from './refuse.js'
 import { checkAddress } from './request-address.js'
 import { returnToOf } from './return-to.js'
+import { ownSessionsOf } from './session.js'
 import { checkSession, type SelectSession } from './session-access.js'
+import { createSignOutMarks } from './sign-out-marks.js'
 import { createTransactions } from './transactions.js'
 import { leavingUnread, mayHaveLongBody } from './unread-body.js'
 
@@ -56,6 +58,7 @@ export function createMsalRoutes(
 		broker,
 		settings,
 		transactions: createTransactions(settings),
+		marks: createSignOutMarks(broker, settings),
 		session,
 		path: basePath + paths.login,
 		groupsOf: rememberGroups((whose) => broker.forSession(whose).graph.groups()),
@@ -111,6 +114,7 @@ export function createMsalRoutes(
 			return refused(error)
 		}
 		checkSession(ctx, session)
+		ownSessionsOf(ctx)?.signsOutAt(paths.logout, login.marks.mark)
 		offerLogin(ctx, login)
 		const go = () => {
 			if (ctx.path === debugPath) return debug(ctx, next, login)

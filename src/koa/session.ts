@@ -39,6 +39,8 @@ export interface OwnSessions {
 	read(id: string): Promise<SessionData | undefined>
 	/** Ends a session, the request's or another. */
 	end(id: string): Promise<void>
+	/** Tells of a route that signs out, to which nobody comes whose session can't be read. @param mark what it does then */
+	signsOutAt(path: string, mark: (id: string) => Promise<void>): void
 }
 
 /** What one request knows of its session. */
@@ -143,6 +145,9 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 		return backend.remove(key)
 	}
 
+	/** Whose tokens end with a session is in it: one whose sign-out is owed is read, and removed, when the store is told. */
+	const end = async (key: string) => owed.get(key) === undefined && remove(key)
+
 	const load = async (key: string): Promise<ReturnType<typeof parseData>> => {
 		const sealed = await backend.get(key)
 		if (sealed === undefined) return undefined
@@ -221,9 +226,10 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 				request.partition = partition
 				const lifetime = Math.min(idleTimeout, request.deadline - Date.now())
 				let hasNoTokens = false
+				if (owed.get(key)) request.ended = true
 				if (lifetime <= 0) {
 					request.ended = true
-					await remove(key)
+					await end(key)
 				} else if (!request.ended) {
 					const isNew = request.loaded !== key
 					try {
@@ -256,7 +262,7 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 				const wasLoaded = request.loaded === key
 				request.loaded = undefined
 				request.cookie = 'clear'
-				const removed = await remove(key)
+				const removed = await end(key)
 				// A new id for a session that is gone (`regenerate()`) would bring it back.
 				if (wasLoaded && !removed) request.ended = true
 			},
@@ -319,12 +325,13 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 		ownByRequest.set(ctx.req, {
 			id,
 			newest: () => [...request.ids.values()].at(-1),
+			signsOutAt: (path, mark) => signOuts.set(path, mark),
 			read: async (other) => (await current(keyOf(other)))?.data,
 			end: async (other) => {
 				const key = keyOf(other)
 				// This request ends it itself, and may begin another.
 				if (request.loaded === key) request.loaded = undefined
-				await remove(key)
+				await end(key)
 			},
 		})
 		let finished = false
@@ -348,10 +355,14 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 				)
 			await middleware(ctx, next)
 		} catch (error) {
-			if (isUnavailable(error) && id !== undefined && request.loaded === undefined && signsOut(ctx)) {
-				request.cookie = 'clear'
-				owe(key)
-				return await answerError(ctx, signedOutHere(error), { settings, path: loginPath })
+			if (isUnavailable(error) && id !== undefined && request.loaded === undefined) {
+				const mark = signOutOf(ctx)
+				if (mark) {
+					request.cookie = 'clear'
+					owe(key)
+					mark(id).catch(() => {}) // It is kept, as what is owed here is.
+					return await answerError(ctx, signedOutHere(error), { settings, path: loginPath })
+				}
 			}
 			// Koa takes these two for no error, and would never answer.
 			throw error ?? new Error(`non-error thrown: ${error}`)
@@ -376,7 +387,12 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 			request.cookie = { key: request.loaded }
 		// An answer that is under way takes no more headers.
 		if (ctx.headerSent) {
-			if (typeof request.cookie === 'object' && !hasCookie(ctx.res, cookie)) tellLate()
+			if (
+				typeof request.cookie === 'object' &&
+				request.cookie.key !== request.key &&
+				!hasCookie(ctx.res, cookie)
+			)
+				tellLate()
 			return
 		}
 		if (request.cookie === 'keep') leaveCookie(ctx.res, cookie)
@@ -400,11 +416,18 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 	})
 	const owe = (key: string, partition?: string) => owed.keep(key, { partition })
 	/** Who has signed out is nobody, before the store knows it and while it is away. */
-	const current = async (key: string) => (owed.get(key) ? undefined : load(key))
+	const current = async (key: string) => {
+		const stored = owed.get(key) ? undefined : await load(key)
+		// Also when that happened while it was read.
+		return owed.get(key) ? undefined : stored
+	}
 	const loginPath = toBrowserPath(settings.basePath, settings.paths.login)
-	const signsOut = (ctx: Context) => {
-		const route = settings.paths.logout
-		return (ctx.path === route || ctx.path.startsWith(`${route}/`)) && !isCrossSite(ctx, settings)
+	/** By the path of their routes: what else is to be known of a sign-out. The routes behind may have paths of their own. */
+	const signOuts = new Map<string, (id: string) => Promise<void>>([[settings.paths.logout, async () => {}]])
+	const signOutOf = (ctx: Context) => {
+		if (isCrossSite(ctx, settings)) return undefined
+		const isAt = (route: string) => ctx.path === route || ctx.path.startsWith(`${route}/`)
+		return [...signOuts].find(([route]) => isAt(route))?.[1]
 	}
 	let closing: Promise<void> | undefined
 

@@ -1,32 +1,45 @@
 import { TokenBroker } from '../broker.js'
+import { Outbox } from '../outbox.js'
+import type { Settings } from '../settings.js'
 import { hashOf, transactionLifetime } from '../sign-in.js'
-import type { Login } from './login.js'
+
+/** Which sessions were signed out, for a sign-in under way that has taken the place of one already. */
+export interface SignOutMarks {
+	/** @throws ERR_STORE_UNAVAILABLE, ERR_OVERLOADED, ERR_WORKER_FAILED; the store is told later then */
+	mark(sessionId: string): Promise<void>
+	/** @throws ERR_STORE_UNAVAILABLE, ERR_OVERLOADED, ERR_WORKER_FAILED */
+	isMarked(sessionId: string): Promise<boolean>
+}
 
 /** Among the marks of sign-ins; a session's id is in none of them. */
 const nameOf = (sessionId: string) => hashOf(`signed-out:${sessionId}`)
 
-/**
- * Remembers that a session was signed out, for a sign-in under way that has taken its place already.
- * @throws ERR_STORE_UNAVAILABLE, ERR_OVERLOADED, ERR_WORKER_FAILED
- */
-export async function markSignedOut(
-	{ broker, settings: { store } }: Login,
-	sessionId: string,
-): Promise<void> {
-	const transaction = nameOf(sessionId)
-	if (store.kind === 'memory') store.claim(transaction, '', transactionLifetime)
-	else await TokenBroker.poolOf(broker).run('endSignIn', { transaction, lifetime: transactionLifetime })
-}
-
-/** @throws ERR_STORE_UNAVAILABLE, ERR_OVERLOADED, ERR_WORKER_FAILED */
-export async function wasSignedOut(
-	{ broker, settings: { store } }: Login,
-	sessionId: string,
-): Promise<boolean> {
-	const transaction = nameOf(sessionId)
-	const mark =
-		store.kind === 'memory'
-			? store.findClaim(transaction)
-			: (await TokenBroker.poolOf(broker).run('findClaim', { transaction })).value
-	return mark !== undefined
+export function createSignOutMarks(broker: TokenBroker, { store }: Settings): SignOutMarks {
+	const write = async (transaction: string) => {
+		if (store.kind === 'memory') store.claim(transaction, '', transactionLifetime)
+		else await TokenBroker.poolOf(broker).run('endSignIn', { transaction, lifetime: transactionLifetime })
+	}
+	const owed = new Outbox<object>('sign-outs', async (transaction) => {
+		await write(transaction)
+		return 'done'
+	})
+	TokenBroker.closeWith(broker, () => owed.close())
+	return {
+		async mark(sessionId) {
+			const transaction = nameOf(sessionId)
+			// A sign-in that ends meanwhile is to know it.
+			owed.keep(transaction, {})
+			await write(transaction)
+			owed.drop(transaction)
+		},
+		async isMarked(sessionId) {
+			const transaction = nameOf(sessionId)
+			if (owed.get(transaction)) return true
+			const found =
+				store.kind === 'memory'
+					? store.findClaim(transaction)
+					: (await TokenBroker.poolOf(broker).run('findClaim', { transaction })).value
+			return found !== undefined || owed.get(transaction) !== undefined
+		},
+	}
 }
