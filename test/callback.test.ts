@@ -109,6 +109,39 @@ describe('the callback, /user/authorized (acquire_token_by_auth_code_flow)', () 
 
 	const held = () => heldIn(redis)
 
+	for (const [when, whileSigningIn] of [
+		['while the application’s own functions run', true],
+		['when its session is to be stored', false],
+	] as const)
+		it(`leaves a visitor what they had when Redis goes away ${when}`, async () => {
+			let stops = false
+			const stop = () => stops && process.kill(redis.pid, 'SIGSTOP')
+			const shop = await createOnRedis({ onSignedIn: [async () => void (whileSigningIn && stop())] })
+			shop.app.middleware.splice(1, 0, async (ctx, next) => {
+				await next()
+				if (!whileSigningIn && ctx.path === '/user/authorized') stop()
+			})
+			try {
+				const browser = openBrowser()
+				await browser.get(`${shop.origin}/keep?value=lamp`)
+				const fields = await answerOf(browser, { at: shop })
+				const before = await held()
+				stops = true
+				const answer = await deliver(browser, fields, { at: shop })
+				stops = false
+				process.kill(redis.pid, 'SIGCONT')
+				assert.deepEqual([answer.status, answer.headers.has('retry-after')], [503, true], answer.text)
+				assert.match(await browser.get(`${shop.origin}/kept`).then(({ html }) => html), /lamp/)
+				for (const end = performance.now() + 5000; (await held()).length !== before.length; await sleep(50))
+					assert.ok(performance.now() < end, `neither tokens nor a session stay: ${await held()}`)
+				assertSignedIn(await deliver(browser, await answerOf(browser, { at: shop }), { at: shop }))
+				assert.match(await browser.get(`${shop.origin}/kept`).then(({ html }) => html), /lamp/)
+			} finally {
+				process.kill(redis.pid, 'SIGCONT')
+				await shop.close()
+			}
+		})
+
 	it('is seen to its end by a process that closes, what comes after the code included', async () => {
 		const closing = await createOnRedis()
 		const browser = openBrowser()

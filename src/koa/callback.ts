@@ -135,13 +135,13 @@ async function leave(
 ): Promise<SessionData> {
 	const access = sessionAccess(ctx, session)
 	const before = (startedFrom !== undefined && (await access.read(startedFrom))) || {}
-	if (startedFrom !== undefined) await access.end(startedFrom)
 	// In query mode the request brings a session as well: mostly the one the sign-in started from. It is ended here
 	// and not by the sign-out below, after which this request could begin no other.
 	const own = ticketOf(session(ctx))
-	if (access.id !== undefined && access.id !== startedFrom) await access.end(access.id)
+	if (access.id !== undefined) await access.end(access.id)
 	for (const left of [ticketOf(before), own])
 		if (left && left.partition !== replaced) await broker.signOut({ msal: left })
+	if (startedFrom !== undefined && startedFrom !== access.id) await access.end(startedFrom)
 	return before
 }
 

@@ -37,7 +37,10 @@ export interface OwnSessions {
 	newest(): string | undefined
 	/** Reads another session than the request's. */
 	read(id: string): Promise<SessionData | undefined>
-	/** Ends a session, the request's or another. */
+	/**
+	 * Ends a session, the request's or another. Another is ended when what the request has to store is stored: what takes
+	 * its place may be refused.
+	 */
 	end(id: string): Promise<void>
 	/** Tells of a route that signs out, to which nobody comes whose session can't be read. @param mark what it does then */
 	signsOutAt(path: string, mark: (id: string) => Promise<void>): void
@@ -60,6 +63,10 @@ interface RequestSession {
 	deadline: number | undefined
 	/** Of the sign-in that the deadline counts from. */
 	partition: string | undefined
+	/** Keys of the sessions that this one takes the place of. */
+	readonly replaced: Set<string>
+	/** Its session could not be stored. */
+	failed: boolean
 	cookie: 'keep' | 'clear' | { readonly key: string }
 }
 
@@ -226,12 +233,16 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 				request.partition = partition
 				const lifetime = Math.min(idleTimeout, request.deadline - Date.now())
 				let hasNoTokens = false
-				if (owed.get(key)) request.ended = true
+				const isNew = request.loaded !== key
+				if (owed.get(key)) {
+					if (isNew && !request.ended)
+						throw new BrokerError('ERR_STORE_UNAVAILABLE', 'This session could not be stored a moment ago.')
+					request.ended = true
+				}
 				if (lifetime <= 0) {
 					request.ended = true
 					await end(key)
 				} else if (!request.ended) {
-					const isNew = request.loaded !== key
 					try {
 						const data = JSON.stringify({ deadline: request.deadline, data: pickData(session) })
 						const sealed = sealer.seal('session', key, data)
@@ -243,8 +254,10 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 						if (partition !== undefined && (isNew || signedInNow) && !request.ended)
 							request.ended = hasNoTokens = !(await bindOrEnd(key, partition))
 					} catch (error) {
-						// Nobody has the cookie of a sign-in that fails here: neither its tokens nor its session are to stay.
-						if (isNew && signedInNow) owe(key, partition)
+						request.failed = true
+						// Nobody has the cookie of what fails here: neither a session that was stored all the same nor the tokens of
+						// a sign-in are to stay.
+						if (isNew && (signedInNow || isUnavailable(error))) owe(key, signedInNow ? partition : undefined)
 						throw error
 					}
 				}
@@ -319,6 +332,8 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 			ended: false,
 			deadline: undefined,
 			partition: undefined,
+			replaced: new Set(),
+			failed: false,
 			cookie: 'keep',
 		}
 		requests.set(ctx.req, request)
@@ -329,6 +344,10 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 			read: async (other) => (await current(keyOf(other)))?.data,
 			end: async (other) => {
 				const key = keyOf(other)
+				if (key !== request.key) {
+					request.replaced.add(key)
+					return
+				}
 				// This request ends it itself, and may begin another.
 				if (request.loaded === key) request.loaded = undefined
 				await end(key)
@@ -367,6 +386,7 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 			// Koa takes these two for no error, and would never answer.
 			throw error ?? new Error(`non-error thrown: ${error}`)
 		} finally {
+			if (!request.failed) await endAll(request.replaced)
 			finish(ctx, request, presented)
 			finished = true
 		}
@@ -415,6 +435,9 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 		return 'done'
 	})
 	const owe = (key: string, partition?: string) => owed.keep(key, { partition })
+	const endAll = async (keys: Iterable<string>) => {
+		await Promise.all([...keys].map((key) => end(key).catch(() => owe(key))))
+	}
 	/** Who has signed out is nobody, before the store knows it and while it is away. */
 	const current = async (key: string) => {
 		const stored = owed.get(key) ? undefined : await load(key)
