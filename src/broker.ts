@@ -151,6 +151,8 @@ export class TokenBroker {
 	readonly #owed: Outbox<{ readonly account?: SignedInAccount }>
 	/** Tasks whose callers may have gone, and whose results still count. */
 	readonly #running = new Set<Promise<unknown>>()
+	readonly #finishing = new Set<Promise<unknown>>()
+	readonly #outboxes: Pick<Outbox<object>, 'close'>[] = []
 	readonly #attempt = createAttempt()
 	readonly #health: HealthChecks
 	readonly #notices: SignOutNotices | undefined
@@ -275,10 +277,17 @@ export class TokenBroker {
 		return described
 	}
 
-	/** Has `close()` wait for work that needs the threads yet, no longer than a task may take. */
+	/** Has `close()` wait for work that needs the threads yet, but not long: it may wait for the application. */
 	static finish<T>(broker: TokenBroker, work: Promise<T>): Promise<T> {
-		broker.#runs(broker.#pool.within(work)).catch(() => {})
+		broker.#finishing.add(work)
+		const done = () => broker.#finishing.delete(work)
+		work.then(done, done)
 		return work
+	}
+
+	/** Has `close()` tell the store what it was not told yet. */
+	static tellBeforeClose(broker: TokenBroker, outbox: Pick<Outbox<object>, 'close'>): void {
+		broker.#outboxes.push(outbox)
 	}
 
 	/** Has something closed together with the broker. */
@@ -735,10 +744,11 @@ export class TokenBroker {
 		const ending = setTimeout(() => this.#flights.endWaits(closed()), closingPatience)
 		await this.#flights.settled()
 		await this.#settled()
+		await withTimeout(Promise.allSettled(this.#finishing), closingPatience, () => [])
 		clearTimeout(ending)
 		this.#closed = true
-		// What was signed out meanwhile.
-		if (this.#running.size > 0) await this.#settled()
+		// What was signed out, or taken back, meanwhile.
+		await this.#settled()
 		await this.#pool.close()
 		await Promise.all([this.#http.close(), this.#notices?.close(), ...this.#closeToo.map((close) => close())])
 		this.#held.clear()
@@ -747,7 +757,7 @@ export class TokenBroker {
 	/** Waits for what is under way, and for what that begins; then the store is told what it was not told yet. */
 	async #settled(): Promise<void> {
 		while (this.#running.size > 0) await Promise.allSettled(this.#running)
-		await Promise.all([this.#unsaved.close(), this.#owed.close()])
+		await Promise.all([this.#unsaved, this.#owed, ...this.#outboxes].map((outbox) => outbox.close()))
 	}
 
 	#acquire(ticket: SessionTicket, scopes: NormalisedScopes, request: SilentRequest, replaces?: number) {

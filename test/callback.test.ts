@@ -14,6 +14,7 @@ import {
 	type World,
 } from './support/application.js'
 import { startRedis, type TestRedis } from './support/redis.js'
+import { assertTook } from './support/took.js'
 
 const secrets = ['a test secret of more than 32 bytes: 0123456789']
 const minute = 60_000
@@ -157,6 +158,45 @@ describe('the callback, /user/authorized (acquire_token_by_auth_code_flow)', () 
 			assert.deepEqual(closing.errors, [])
 		} finally {
 			await closing.close()
+		}
+	})
+
+	it('is not waited for long by a process that closes while a function of the application hangs', async () => {
+		let hangs = () => {}
+		const hanging = new Promise<void>((resolve) => {
+			hangs = resolve
+		})
+		const hook = () => {
+			hangs()
+			return new Promise<void>(() => {})
+		}
+		const closing = await createOnRedis({ onSignedIn: [hook] })
+		const browser = openBrowser()
+		const delivered = deliver(browser, await answerOf(browser, { at: closing }), { at: closing })
+		await hanging
+		const asked = performance.now()
+		await Promise.all([closing.close(), assert.rejects(delivered)])
+		assertTook(performance.now() - asked, 4000)
+	})
+
+	it('leaves a visitor what they had in their other tabs when it is refused in one', async () => {
+		let refuses = true
+		const refuse = () => {
+			if (refuses) throw new BrokerError('ERR_FORBIDDEN', 'Not you.')
+		}
+		const shop = await createOnRedis({ onSignedIn: [refuse] })
+		try {
+			const browser = openBrowser()
+			await browser.get(`${shop.origin}/keep?value=lamp`)
+			const tabs = [await answerOf(browser, { at: shop }), await answerOf(browser, { at: shop })] as const
+			const before = await held()
+			assert.equal((await deliver(browser, tabs[0], { at: shop })).status, 403)
+			refuses = false
+			assertSignedIn(await deliver(browser, tabs[1], { at: shop }))
+			assert.deepEqual((await browser.get(`${shop.origin}/kept`)).json(), { kept: 'lamp' })
+			assert.equal((await held()).length, before.length + 1, 'a session, and its tokens')
+		} finally {
+			await shop.close()
 		}
 	})
 
@@ -643,6 +683,31 @@ describe('the callback, /user/authorized (acquire_token_by_auth_code_flow)', () 
 				(error) => error instanceof BrokerError && error.code === 'ERR_SIGNED_OUT',
 			)
 			assert.deepEqual([await keys('s'), await keys('t')], before, 'one session and one blob, not two')
+		})
+
+		it('A18: leaves nothing of user A when the session of user B could not be stored', async () => {
+			let stops = false
+			const other = await createOnRedis()
+			other.app.middleware.splice(1, 0, async (ctx, next) => {
+				await next()
+				if (stops && ctx.path === '/user/authorized') process.kill(redis.pid, 'SIGSTOP')
+			})
+			try {
+				const browser = openBrowser()
+				assertSignedIn(await deliver(browser, await answerOf(browser, { at: other }), { at: other }))
+				await browser.get(`${other.origin}/keep?value=of-ada`)
+				const old = sessionOf(browser)
+				forgetProvider(browser)
+				const fields = await answerOf(browser, { at: other, name: 'Charles Babbage' })
+				stops = true
+				assert.equal((await deliver(browser, fields, { at: other })).status, 503)
+				process.kill(redis.pid, 'SIGCONT')
+				const replayed = await openBrowser().get(`${other.origin}/kept`, { cookie: old })
+				assert.deepEqual(replayed.json(), { kept: null })
+			} finally {
+				process.kill(redis.pid, 'SIGCONT')
+				await other.close()
+			}
 		})
 
 		it('B1: gives the same user a new id, and keeps session data and tokens', async () => {

@@ -69,6 +69,17 @@ describe('a sign-out that the store can’t be told at once (E10)', () => {
 		}
 	}
 
+	/** The next mark of a sign-out finds no thread. */
+	function refuseOnce({ broker }: Application): void {
+		const pool = TokenBroker.poolOf(broker)
+		const { begin } = pool
+		pool.begin = ((...call: Parameters<typeof begin>) => {
+			if (call[0] !== 'endSignIn') return begin.apply(pool, call)
+			pool.begin = begin
+			return Promise.reject(new BrokerError('ERR_OVERLOADED', 'No worker was free.'))
+		}) as typeof begin
+	}
+
 	function assertToldLater(answer: Answer): void {
 		assert.deepEqual([answer.status, answer.cleared], [503, true], answer.text)
 		assert.match(answer.text, /You are signed out in this browser/)
@@ -112,13 +123,7 @@ describe('a sign-out that the store can’t be told at once (E10)', () => {
 		[
 			'that finds no thread free',
 			(cookie) => {
-				const pool = TokenBroker.poolOf(app.broker)
-				const { run } = pool
-				pool.run = ((...call: Parameters<typeof run>) => {
-					if (call[0] !== 'endSignIn') return run.apply(pool, call)
-					pool.run = run
-					return Promise.reject(new BrokerError('ERR_OVERLOADED', 'No worker was free.'))
-				}) as typeof run
+				refuseOnce(app)
 				return request(`${app.origin}/user/logout`, cookie)
 			},
 		],
@@ -136,4 +141,43 @@ describe('a sign-out that the store can’t be told at once (E10)', () => {
 			assertRefused(await delivered, 'ERR_LOGIN_REJECTED')
 			await ended()
 		})
+
+	it('holds against a sign-in of its browser that came while Redis was away', async () => {
+		const browser = answers.browser()
+		assertSignedIn(await deliver(browser, app, await answers.answerOf(browser, app)))
+		const cookie = cookieOf(browser)
+		const fields = await answers.answerOf(browser, app)
+		world.standIn.clearLog()
+		world.standIn.inject({ grant: 'authorization_code', delayMs: 2500 })
+		const delivered = await whileAway(async () => {
+			const underWay = deliver(browser, app, fields)
+			await sleep(1000) // A command has 750 ms: it could not be looked at.
+			return [underWay] as const
+		})
+		while (world.standIn.count('token', 'authorization_code') < 1) await sleep(10)
+		assert.equal((await request(`${app.origin}/user/logout`, cookie)).status, 303)
+		assertRefused(await delivered[0], 'ERR_LOGIN_REJECTED')
+		await ended()
+	})
+
+	it('is told before the process is closed', async () => {
+		const closing = await createApplication(world, {
+			secrets,
+			store: redisTokenStore({ path: redis.path }),
+			auth: { redirectUri: `${app.origin}/user/authorized` },
+		})
+		const browser = answers.browser()
+		assertSignedIn(await deliver(browser, app, await answers.answerOf(browser, app)))
+		const cookie = cookieOf(browser)
+		const fields = await answers.answerOf(browser, app)
+		world.standIn.clearLog()
+		world.standIn.inject({ grant: 'authorization_code', delayMs: 2000 })
+		const delivered = deliver(browser, app, fields)
+		while (world.standIn.count('token', 'authorization_code') < 1) await sleep(10)
+		refuseOnce(closing)
+		assertToldLater(await request(`${closing.origin}/user/logout`, cookie))
+		await closing.close()
+		assertRefused(await delivered, 'ERR_LOGIN_REJECTED')
+		await ended()
+	})
 })

@@ -563,6 +563,30 @@ describe('Redis that is killed, and has lost nothing when it comes back', () => 
 	})
 })
 
+describe('a session that could not be stored', () => {
+	it('is stored by the same request when Redis is back', async () => {
+		const redis = await startRedis()
+		const app = await createSessionApplication(
+			{ secrets, store: redisTokenStore({ path: redis.path }) },
+			async (ctx) => {
+				ctx.session.value ??= 'x'
+				if (ctx.path !== '/twice') return ctx.session.value
+				process.kill(redis.pid, 'SIGSTOP')
+				await assert.rejects(ctx.session.manuallyCommit())
+				process.kill(redis.pid, 'SIGCONT')
+			},
+		)
+		try {
+			const { cookie } = await app.get('/twice')
+			assert.ok(cookie)
+			assert.equal((await app.get('/', cookie)).text, '{"body":"x"}')
+		} finally {
+			await app.close()
+			await redis.stop()
+		}
+	})
+})
+
 describe('Redis at the start', () => {
 	it('may be down: that is not ready, serves anonymous pages, and is back within two seconds of it (E1)', async () => {
 		const redis = await startRedis()

@@ -69,7 +69,7 @@ async function complete(
 			const session = { partition: signIn.ticket.partition, ...(id !== undefined && { sessionId: id }) }
 			login.transactions.startFrom(ctx, transaction, session, transaction.returnTo)
 		} catch (failure) {
-			await undo(ctx, login, signIn.ticket, transaction.state, visitors)
+			await undo(ctx, login, signIn.ticket, transaction, visitors)
 			throw failure
 		}
 	}
@@ -113,10 +113,10 @@ async function isThere(
 	sessionId: string | undefined,
 ): Promise<string | undefined> {
 	if (sessionId === undefined) return undefined
-	// Whether it can be read is asked when it is to be ended.
+	// Whether it can be read is asked when it is to be ended. One that can't be may be there.
 	const found = await sessionAccess(ctx, session)
 		.read(sessionId)
-		.catch(() => undefined)
+		.catch(() => ({}))
 	return found && sessionId
 }
 
@@ -138,10 +138,11 @@ async function leave(
 	// In query mode the request brings a session as well: mostly the one the sign-in started from. It is ended here
 	// and not by the sign-out below, after which this request could begin no other.
 	const own = ticketOf(session(ctx))
-	if (access.id !== undefined) await access.end(access.id)
+	if (access.id !== undefined) await access.end(access.id, false)
 	for (const left of [ticketOf(before), own])
 		if (left && left.partition !== replaced) await broker.signOut({ msal: left })
-	if (startedFrom !== undefined && startedFrom !== access.id) await access.end(startedFrom)
+	if (startedFrom !== undefined && startedFrom !== access.id)
+		await access.end(startedFrom, before.msal === undefined)
 	return before
 }
 
@@ -164,14 +165,14 @@ async function undo(
 	ctx: Context,
 	login: Login,
 	ticket: SessionTicket,
-	state: string,
+	transaction: BrowserTransaction,
 	visitors: SessionData | undefined,
 ): Promise<void> {
 	// One after the other: with the tokens a session ends that has them, and one that has ended is given no new id.
 	const steps = [
 		// What could not be left is still there, for the cookie that the browser has; nothing was entered.
-		async () => visitors && giveBack(ctx, login, visitors),
-		() => TokenBroker.undoSignIn(login.broker, ticket, state),
+		async () => visitors && giveBack(ctx, login, visitors, transaction),
+		() => TokenBroker.undoSignIn(login.broker, ticket, transaction.state),
 	]
 	const failures: unknown[] = []
 	for (const step of steps) await step().catch((failure: unknown) => failures.push(failure))
@@ -179,10 +180,17 @@ async function undo(
 }
 
 /** Ends the session of who is not let in. What they had as a visitor, they have as a visitor, under an id of its own. */
-async function giveBack(ctx: Context, { session }: Login, visitors: SessionData): Promise<void> {
+async function giveBack(
+	ctx: Context,
+	{ session, transactions }: Login,
+	visitors: SessionData,
+	transaction: BrowserTransaction,
+): Promise<void> {
 	if (Object.keys(visitors).length === 0) return sessionAccess(ctx, session).drop()
 	try {
-		await sessionAccess(ctx, session).renew(visitors)
+		const id = await sessionAccess(ctx, session).renew(visitors)
+		// The browser's other sign-ins under way take it along.
+		if (id !== undefined) transactions.startFrom(ctx, transaction, { sessionId: id }, '')
 	} catch (failure) {
 		await sessionAccess(ctx, session).drop()
 		throw failure

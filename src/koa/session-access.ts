@@ -26,8 +26,8 @@ export interface SessionAccess {
 	readonly data: SessionData
 	/** Reads a session, the request's or another. */
 	read(id: string): Promise<SessionData | undefined>
-	/** Ends a session, the request's or another. */
-	end(id: string): Promise<void>
+	/** Ends a session, the request's or another; a visitor's, where that can be, when the one after it is stored. */
+	end(id: string, isVisitors: boolean): Promise<void>
 	/** Puts data in place of all that the request's session holds, under a new id. @returns that, where it is known */
 	renew(data: SessionData): Promise<string | undefined>
 	/** Ends the request's session, the browser's part of it first. */

@@ -38,10 +38,10 @@ export interface OwnSessions {
 	/** Reads another session than the request's. */
 	read(id: string): Promise<SessionData | undefined>
 	/**
-	 * Ends a session, the request's or another. Another is ended when what the request has to store is stored: what takes
-	 * its place may be refused.
+	 * Ends a session, the request's or another. Another that is a visitor's is ended when what the request has to store
+	 * is stored: what takes its place may be refused.
 	 */
-	end(id: string): Promise<void>
+	end(id: string, isVisitors: boolean): Promise<void>
 	/** Tells of a route that signs out, to which nobody comes whose session can't be read. @param mark what it does then */
 	signsOutAt(path: string, mark: (id: string) => Promise<void>): void
 }
@@ -63,7 +63,7 @@ interface RequestSession {
 	deadline: number | undefined
 	/** Of the sign-in that the deadline counts from. */
 	partition: string | undefined
-	/** Keys of the sessions that this one takes the place of. */
+	/** Keys of visitors' sessions that this one takes the place of. */
 	readonly replaced: Set<string>
 	/** Its session could not be stored. */
 	failed: boolean
@@ -253,11 +253,13 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 						// After it is stored: a sign-out that comes between finds nothing to end, and leaves nothing to bind to.
 						if (partition !== undefined && (isNew || signedInNow) && !request.ended)
 							request.ended = hasNoTokens = !(await bindOrEnd(key, partition))
+						request.failed = false
 					} catch (error) {
 						request.failed = true
-						// Nobody has the cookie of what fails here: neither a session that was stored all the same nor the tokens of
-						// a sign-in are to stay.
-						if (isNew && (signedInNow || isUnavailable(error))) owe(key, signedInNow ? partition : undefined)
+						// Nobody has the cookie of a sign-in that fails here: neither its tokens nor its session are to stay. Any other
+						// ends by itself: anybody could have so many owed that sign-outs are lost.
+						if (isNew && signedInNow) owe(key, partition)
+						else if (isNew && request.replaced.size > 0) owe(key)
 						throw error
 					}
 				}
@@ -342,9 +344,9 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 			newest: () => [...request.ids.values()].at(-1),
 			signsOutAt: (path, mark) => signOuts.set(path, mark),
 			read: async (other) => (await current(keyOf(other)))?.data,
-			end: async (other) => {
+			end: async (other, isVisitors) => {
 				const key = keyOf(other)
-				if (key !== request.key) {
+				if (isVisitors && key !== request.key) {
 					request.replaced.add(key)
 					return
 				}
@@ -434,7 +436,8 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 		await remove(key)
 		return 'done'
 	})
-	const owe = (key: string, partition?: string) => owed.keep(key, { partition })
+	const owe = (key: string, partition?: string) =>
+		owed.keep(key, { partition: partition ?? owed.get(key)?.partition })
 	const endAll = async (keys: Iterable<string>) => {
 		await Promise.all([...keys].map((key) => end(key).catch(() => owe(key))))
 	}

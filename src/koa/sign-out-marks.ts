@@ -15,21 +15,26 @@ export interface SignOutMarks {
 const nameOf = (sessionId: string) => hashOf(`signed-out:${sessionId}`)
 
 export function createSignOutMarks(broker: TokenBroker, { store }: Settings): SignOutMarks {
-	const write = async (transaction: string) => {
-		if (store.kind === 'memory') store.claim(transaction, '', transactionLifetime)
-		else await TokenBroker.poolOf(broker).run('endSignIn', { transaction, lifetime: transactionLifetime })
+	/** @param promised whether it was put off already: it goes before newcomers then */
+	const write = async (transaction: string, promised: boolean) => {
+		if (store.kind === 'memory') {
+			store.claim(transaction, '', transactionLifetime)
+			return
+		}
+		const pool = TokenBroker.poolOf(broker)
+		await pool.within(pool.begin('endSignIn', { transaction, lifetime: transactionLifetime }, promised))
 	}
 	const owed = new Outbox<object>('sign-outs', async (transaction) => {
-		await write(transaction)
+		await write(transaction, true)
 		return 'done'
 	})
-	TokenBroker.closeWith(broker, () => owed.close())
+	TokenBroker.tellBeforeClose(broker, owed)
 	return {
 		async mark(sessionId) {
 			const transaction = nameOf(sessionId)
 			// A sign-in that ends meanwhile is to know it.
 			owed.keep(transaction, {})
-			await write(transaction)
+			await write(transaction, false)
 			owed.drop(transaction)
 		},
 		async isMarked(sessionId) {
