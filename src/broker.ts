@@ -732,7 +732,8 @@ export class TokenBroker {
 	/**
 	 * Takes no more calls, waits for what is under way, stores what is not stored yet, ends the worker threads. That takes
 	 * as long as calls of the provider do: `network.timeout` and up to five seconds, when the provider hangs and Redis is
-	 * away. What has not had its turn within two seconds is `ERR_BROKER_CLOSED`. Calls of APIs that have not begun to
+	 * away. What has not had its turn within two seconds is `ERR_BROKER_CLOSED`; functions of `onSignedIn` that run have
+	 * two seconds. Calls of APIs that have not begun to
 	 * answer have `network.timeout` more, and then bodies that are being read as long again.
 	 */
 	close(): Promise<void> {
