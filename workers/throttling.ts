@@ -26,8 +26,10 @@ export async function heedThrottling(tenantId: string, partition: string): Promi
 	if (!state || (redisStore && state.until <= now && state.checkedAt + freshness < now)) {
 		// A store that is down keeps nobody from the provider, who says so again if need be.
 		const left = (await redisStore?.throttled(tenant).catch(() => 0)) ?? 0
-		// The provider may have said something newer meanwhile.
-		state = { until: Math.max(now + left, known.get(tenant)?.until ?? 0), checkedAt: now }
+		// The provider may have said something newer meanwhile. Nothing is not "until now": of two that ask at once, the
+		// one that asked first would be held off until the other did.
+		const until = left > 0 ? now + left : 0
+		state = { until: Math.max(until, known.get(tenant)?.until ?? 0), checkedAt: now }
 		known.set(tenant, state)
 	}
 	const until = Math.max(state.until, sessions.get(partition) ?? 0)
