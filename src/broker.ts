@@ -151,7 +151,9 @@ export class TokenBroker {
 	readonly #owed: Outbox<{ readonly account?: SignedInAccount }>
 	/** Tasks whose callers may have gone, and whose results still count. */
 	readonly #running = new Set<Promise<unknown>>()
+	/** Sign-ins of which a part is the application's: they are waited for, but not long. */
 	readonly #finishing = new Set<Promise<unknown>>()
+	/** What else the store was not told yet. */
 	readonly #outboxes: Pick<Outbox<object>, 'close'>[] = []
 	readonly #attempt = createAttempt()
 	readonly #health: HealthChecks
@@ -733,8 +735,8 @@ export class TokenBroker {
 	 * Takes no more calls, waits for what is under way, stores what is not stored yet, ends the worker threads. That takes
 	 * as long as calls of the provider do: `network.timeout` and up to five seconds, when the provider hangs and Redis is
 	 * away. What has not had its turn within two seconds is `ERR_BROKER_CLOSED`; functions of `onSignedIn` that run have
-	 * two seconds. Calls of APIs that have not begun to
-	 * answer have `network.timeout` more, and then bodies that are being read as long again.
+	 * two seconds. Calls of APIs that have not begun to answer have `network.timeout` more, and then bodies that are being
+	 * read as long again.
 	 */
 	close(): Promise<void> {
 		this.#closing ??= this.#close()

@@ -69,6 +69,20 @@ describe('a sign-out that the store can’t be told at once (E10)', () => {
 		}
 	}
 
+	/** Somebody who is signed in has signed in at the provider once more, who takes its time with the code. */
+	async function secondSignIn() {
+		const browser = answers.browser()
+		assertSignedIn(await deliver(browser, app, await answers.answerOf(browser, app)))
+		const fields = await answers.answerOf(browser, app)
+		world.standIn.clearLog()
+		world.standIn.inject({ grant: 'authorization_code', delayMs: 2500 })
+		return { cookie: cookieOf(browser), post: () => deliver(browser, app, fields) }
+	}
+
+	async function redeeming(): Promise<void> {
+		while (world.standIn.count('token', 'authorization_code') < 1) await sleep(10)
+	}
+
 	/** The next mark of a sign-out finds no thread. */
 	function refuseOnce({ broker }: Application): void {
 		const pool = TokenBroker.poolOf(broker)
@@ -129,32 +143,22 @@ describe('a sign-out that the store can’t be told at once (E10)', () => {
 		],
 	] as const satisfies [string, (cookie: string) => Promise<Answer>][])
 		it(`holds against a sign-in of its browser that is under way: ${what}`, async () => {
-			const browser = answers.browser()
-			assertSignedIn(await deliver(browser, app, await answers.answerOf(browser, app)))
-			const cookie = cookieOf(browser)
-			const fields = await answers.answerOf(browser, app)
-			world.standIn.clearLog()
-			world.standIn.inject({ grant: 'authorization_code', delayMs: 2500 })
-			const delivered = deliver(browser, app, fields)
-			while (world.standIn.count('token', 'authorization_code') < 1) await sleep(10)
+			const { cookie, post } = await secondSignIn()
+			const delivered = post()
+			await redeeming()
 			assertToldLater(await signOut(cookie))
 			assertRefused(await delivered, 'ERR_LOGIN_REJECTED')
 			await ended()
 		})
 
 	it('holds against a sign-in of its browser that came while Redis was away', async () => {
-		const browser = answers.browser()
-		assertSignedIn(await deliver(browser, app, await answers.answerOf(browser, app)))
-		const cookie = cookieOf(browser)
-		const fields = await answers.answerOf(browser, app)
-		world.standIn.clearLog()
-		world.standIn.inject({ grant: 'authorization_code', delayMs: 2500 })
+		const { cookie, post } = await secondSignIn()
 		const delivered = await whileAway(async () => {
-			const underWay = deliver(browser, app, fields)
+			const underWay = post()
 			await sleep(1000) // A command has 750 ms: it could not be looked at.
 			return [underWay] as const
 		})
-		while (world.standIn.count('token', 'authorization_code') < 1) await sleep(10)
+		await redeeming()
 		assert.equal((await request(`${app.origin}/user/logout`, cookie)).status, 303)
 		assertRefused(await delivered[0], 'ERR_LOGIN_REJECTED')
 		await ended()
@@ -166,14 +170,9 @@ describe('a sign-out that the store can’t be told at once (E10)', () => {
 			store: redisTokenStore({ path: redis.path }),
 			auth: { redirectUri: `${app.origin}/user/authorized` },
 		})
-		const browser = answers.browser()
-		assertSignedIn(await deliver(browser, app, await answers.answerOf(browser, app)))
-		const cookie = cookieOf(browser)
-		const fields = await answers.answerOf(browser, app)
-		world.standIn.clearLog()
-		world.standIn.inject({ grant: 'authorization_code', delayMs: 2000 })
-		const delivered = deliver(browser, app, fields)
-		while (world.standIn.count('token', 'authorization_code') < 1) await sleep(10)
+		const { cookie, post } = await secondSignIn()
+		const delivered = post()
+		await redeeming()
 		refuseOnce(closing)
 		assertToldLater(await request(`${closing.origin}/user/logout`, cookie))
 		await closing.close()

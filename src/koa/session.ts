@@ -256,8 +256,9 @@ export function sessionMiddleware(settings: Settings): MsalSession {
 						request.failed = false
 					} catch (error) {
 						request.failed = true
-						// Nobody has the cookie of a sign-in that fails here: neither its tokens nor its session are to stay. Any other
-						// ends by itself: anybody could have so many owed that sign-outs are lost.
+						// Nobody has the cookie of a sign-in that fails here: neither its tokens nor its session are to stay; nor is the
+						// second one of a visitor who was refused. Any other ends by itself: anybody could have so many owed that
+						// sign-outs are lost.
 						if (isNew && signedInNow) owe(key, partition)
 						else if (isNew && request.replaced.size > 0) owe(key)
 						throw error

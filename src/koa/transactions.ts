@@ -86,7 +86,7 @@ export function createTransactions(settings: Settings) {
 		giveBack: (ctx: Context, { state }: BrowserTransaction) => leaveCookie(ctx.res, cookieOf(state)),
 
 		/**
-		 * A sign-in is done: the others of this browser start from its session now, for its cookie does not come with the
+		 * A sign-in is done, or was refused to a visitor: the others of this browser start from its session now, for its cookie does not come with the
 		 * provider's answer, and each has to end what it takes the place of. One that finds no room in the head ends.
 		 * @param path where the browser is sent
 		 */
